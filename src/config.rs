@@ -1,0 +1,152 @@
+//! What the operator decides: which sources, how often, how much, where to listen.
+//!
+//! [`Settings`] is the validated form, the only one the rest of the program sees. Secrets are a type that does not
+//! print. Nothing here connects anywhere.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::family::Micros;
+use crate::pack::{Pack, System};
+
+/// Everything that is configured, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where `/metrics` is served.
+    pub listen: SocketAddr,
+    /// Where counts survive a restart; none keeps them in memory.
+    pub state_dir: Option<PathBuf>,
+    /// What is read.
+    pub sources: Vec<SourceSettings>,
+    /// Every pack known, built in or the operator's own; sources choose among them.
+    pub packs: Vec<Arc<Pack>>,
+    /// Overrides of pack parameters: pack, then parameter.
+    pub parameters: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Bounds.
+    pub limits: Limits,
+    /// The web server.
+    pub web: WebSettings,
+    /// A new counter series is shown as 0 for this long before its first value, so that `increase()` sees its first
+    /// rows.
+    pub zero_first: Duration,
+}
+
+/// One database that is read.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// The operator's name for it; a label value.
+    pub name: String,
+    /// Its kind, from the URL's scheme.
+    pub system: System,
+    /// Where it is, with its secret.
+    pub url: SecretString,
+    /// Which packs apply: none means those whose `detect` tables exist.
+    pub packs: Option<Vec<String>>,
+    /// Collectors (`pack/collector`) that are not run.
+    pub skip: Vec<String>,
+    /// Time between two reads of a collector.
+    pub interval: Duration,
+    /// Intervals of single collectors (`pack/collector`).
+    pub intervals: BTreeMap<String, Duration>,
+    /// Time that one statement may take in the database.
+    pub statement_timeout: Duration,
+    /// Time that one statement may wait for a lock.
+    pub lock_timeout: Duration,
+    /// Time to make a connection.
+    pub connect_timeout: Duration,
+    /// How far back late rows are looked for where the oldest open transaction cannot be seen.
+    pub look_back: Duration,
+    /// How far an application's clock may be behind the database's.
+    pub clock_margin: Duration,
+    /// Share of time (0 to 1) that a collector may keep the database busy when no index serves it.
+    pub busy_share: f64,
+    /// Rows a read.
+    pub page_rows: u32,
+    /// Where counting begins on the first run.
+    pub start: Start,
+    /// Time between two recounts of a settled window; zero turns them off.
+    pub audit_interval: Duration,
+}
+
+/// Where counting begins on the first run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Rows that become visible after the first run.
+    Now,
+    /// Rows at or after a time.
+    At(Micros),
+    /// Every row there is.
+    All,
+}
+
+/// Bounds on what can grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Series a metric, unless the pack says otherwise.
+    pub series_per_metric: usize,
+    /// Characters a label value.
+    pub label_length: usize,
+    /// Keys of counted rows that one collector remembers.
+    pub seen_keys: usize,
+    /// Rows that a snapshot may have.
+    pub snapshot_rows: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { series_per_metric: 1000, label_length: 120, seen_keys: 500_000, snapshot_rows: 20_000 }
+    }
+}
+
+/// Bounds and switches of the web server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WebSettings {
+    /// Connections at a time.
+    pub connections: usize,
+    /// Time to send a request's headers; also the longest a kept connection may idle.
+    pub header_timeout: Duration,
+    /// Time to take a reply.
+    pub write_timeout: Duration,
+    /// Whether `POST /-/reload` is answered.
+    pub reload_endpoint: bool,
+}
+
+impl Default for WebSettings {
+    fn default() -> Self {
+        WebSettings {
+            connections: 128,
+            header_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+            reload_endpoint: false,
+        }
+    }
+}
+
+impl SourceSettings {
+    /// A source with every default.
+    pub fn new(name: impl Into<String>, system: System, url: SecretString) -> Self {
+        SourceSettings {
+            name: name.into(),
+            system,
+            url,
+            packs: None,
+            skip: Vec::new(),
+            interval: Duration::from_secs(60),
+            intervals: BTreeMap::new(),
+            statement_timeout: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(1),
+            connect_timeout: Duration::from_secs(10),
+            look_back: Duration::from_secs(3600),
+            clock_margin: Duration::from_secs(60),
+            busy_share: 0.01,
+            page_rows: 20_000,
+            start: Start::Now,
+            audit_interval: Duration::from_secs(600),
+        }
+    }
+}

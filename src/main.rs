@@ -1,0 +1,3 @@
+//! The `rowmetry` binary.
+
+fn main() {}

@@ -1,0 +1,207 @@
+//! The one seam that reads upstream. A source answers a few questions about a database and yields rows as text.
+//!
+//! A source never writes, never keeps a count and never decides what a row means. Each driver is named in its own file.
+
+pub mod rows;
+
+use async_trait::async_trait;
+
+use crate::family::Micros;
+use crate::pack::System;
+use crate::telemetry::Failure;
+
+pub use rows::Rows;
+
+/// A database that is read.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// The operator's name for it.
+    fn name(&self) -> &str;
+
+    /// What kind of database it is.
+    fn system(&self) -> System;
+
+    /// Which of these tables or views exist for the role (plain names or `schema.name`).
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    async fn existing_tables(&self, tables: &[String]) -> Result<Vec<String>, Failure>;
+
+    /// One page of rows that may be new.
+    ///
+    /// # Errors
+    /// When the read failed; nothing of it is to be used then.
+    async fn read_rows(&self, query: &RowsQuery, range: &RowsRange) -> Result<RowsPage, Failure>;
+
+    /// The rows of a snapshot query, their columns in the order of `columns`.
+    ///
+    /// # Errors
+    /// When the read failed, or has more than `row_limit` rows.
+    async fn read_snapshot(&self, query: &SnapshotQuery) -> Result<Rows, Failure>;
+
+    /// How many rows of the query lie in a closed window of time.
+    ///
+    /// # Errors
+    /// When the read failed.
+    async fn count_rows(&self, query: &RowsQuery, from: Micros, until: Micros) -> Result<WindowCount, Failure>;
+
+    /// What `check` reports of a `rows` collector.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    async fn examine_rows(&self, query: &RowsQuery) -> Result<Examination, Failure>;
+
+    /// What `check` reports of a snapshot.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    async fn examine_snapshot(&self, query: &SnapshotQuery) -> Result<Examination, Failure>;
+}
+
+/// What a `rows` collector reads: the pack's words, made ready for one kind of database.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowsQuery {
+    /// Table or view, unquoted, perhaps `schema.name`.
+    pub table: String,
+    /// Key columns, unquoted.
+    pub key: Vec<String>,
+    /// Time column, unquoted.
+    pub time: String,
+    /// Name and SQL expression of each column, in the order of a page's cells (after key and state).
+    pub columns: Vec<(String, String)>,
+    /// SQL condition.
+    pub filter: Option<String>,
+    /// SQL expression of the state of a row that changes state.
+    pub transition: Option<String>,
+    /// Time zone of a time column without zone.
+    pub time_zone: String,
+    /// Values of the pack's parameters, by name.
+    pub parameters: Vec<(String, f64)>,
+}
+
+/// Which rows a read is to bring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowsRange {
+    /// The mode that the collector's cursor has so far, if any.
+    pub mode: Option<CursorMode>,
+    /// Lower bound of the time column; none reads from the beginning.
+    pub floor: Option<Micros>,
+    /// Rows written by transactions below this are settled and known.
+    pub horizon: Option<i64>,
+    /// Leave out what is not settled yet.
+    pub settled_only: bool,
+    /// Continue after this row.
+    pub after: Option<PagePosition>,
+    /// At most so many rows.
+    pub limit: u32,
+}
+
+/// How new rows are told from known ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CursorMode {
+    /// By the transaction that wrote them (Postgres tables).
+    Horizon,
+    /// By a window of time and the keys seen in it.
+    Overlap,
+    /// By SQLite's rowid.
+    Rowid,
+}
+
+impl CursorMode {
+    /// The word used on the front page and in `check`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CursorMode::Horizon => "horizon",
+            CursorMode::Overlap => "overlap",
+            CursorMode::Rowid => "rowid",
+        }
+    }
+}
+
+/// Where a page ended, in the source's own words; only the source that made it reads it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct PagePosition(pub Vec<String>);
+
+/// One page of rows, and the moment it was read.
+#[derive(Debug, Clone)]
+pub struct RowsPage {
+    /// Cells of each row: the key columns, then the state (if the query has one), then the columns.
+    pub rows: Rows,
+    /// Time of each row.
+    pub times: Vec<Micros>,
+    /// Transaction that wrote each row, in horizon mode; else empty.
+    pub writers: Vec<i64>,
+    /// The moment of the read, taken before the rows.
+    pub moment: Moment,
+    /// Where to continue, when there is more.
+    pub next: Option<PagePosition>,
+}
+
+/// The database's own view of the moment of a read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Moment {
+    /// How new rows are told.
+    pub mode: CursorMode,
+    /// The database's clock.
+    pub now: Micros,
+    /// Every transaction below this is settled (horizon mode).
+    pub horizon: Option<i64>,
+    /// Start of the oldest transaction that was open, or the time of the read when there was none; none where the role
+    /// may not see it.
+    pub oldest_open: Option<Micros>,
+    /// Tells one database from another, and a restored one from itself.
+    pub identity: String,
+    /// Whether an index serves the time column; without it a read costs the whole table.
+    pub indexed: bool,
+    /// Rows ever deleted from the table, as the database's statistics count them.
+    pub deleted: Option<i64>,
+}
+
+/// What a snapshot collector reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SnapshotQuery {
+    /// The SELECT.
+    pub sql: String,
+    /// The columns that metrics use, in the order of the cells.
+    pub columns: Vec<String>,
+    /// Values of the pack's parameters, by name.
+    pub parameters: Vec<(String, f64)>,
+    /// More rows than this is a failure.
+    pub row_limit: u32,
+}
+
+/// A recount of a closed window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowCount {
+    /// Rows in it.
+    pub rows: u64,
+    /// Rows ever deleted from the table, as the database's statistics count them.
+    pub deleted: Option<i64>,
+}
+
+/// What `check` learnt of one collector.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Examination {
+    /// Plain facts: what is read and how.
+    pub facts: Vec<String>,
+    /// What an operator should mend; each with the mend.
+    pub findings: Vec<Finding>,
+    /// Tables and columns that are read, for the least-privilege role.
+    pub reads: Vec<(String, Vec<String>)>,
+    /// A sample of rows, for estimates of series and the personal-data guard. Cells as a page or snapshot has them.
+    pub sample: Rows,
+    /// How many rows the table or the result has, about.
+    pub rows_estimate: Option<i64>,
+}
+
+/// One thing that `check` found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// Whether the collector cannot work like this.
+    pub fatal: bool,
+    /// What is wrong and what mends it.
+    pub message: String,
+    /// SQL that mends it, when there is one.
+    pub sql: Option<String>,
+}

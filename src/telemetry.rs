@@ -1,0 +1,7 @@
+//! What Rowmetry says about itself: the closed list of failures, its own metrics, its log.
+//!
+//! Nothing here may read a source, change a count or end the process; it only tells.
+
+pub mod failure;
+
+pub use failure::{Failure, Reason, State};

@@ -1,0 +1,166 @@
+//! The closed list of what can go wrong with a collector, and the state each of them means.
+//!
+//! A reason is at once a log field, a label value and the key to what an operator does next. Nothing here may
+//! carry a secret or a row's content: a failure's message is shown on the front page.
+
+use std::fmt;
+
+/// What a collector's last run came to. Exported as `rowmetry_collector_state`, one series a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// The last read succeeded; the series are true as of then.
+    Ok,
+    /// The table or a column that the pack names is not there.
+    Absent,
+    /// The role may not read what the pack names.
+    Forbidden,
+    /// Row-level security would hide rows from the role, so nothing was read.
+    RowsHidden,
+    /// The database did not finish in the time it was given.
+    Timeout,
+    /// No connection could be made, or it broke.
+    Unreachable,
+    /// Anything else; the message tells.
+    Error,
+}
+
+impl State {
+    /// Every state, in the order in which they are exported.
+    pub const ALL: [State; 7] = [
+        State::Ok,
+        State::Absent,
+        State::Forbidden,
+        State::RowsHidden,
+        State::Timeout,
+        State::Unreachable,
+        State::Error,
+    ];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Ok => "ok",
+            State::Absent => "absent",
+            State::Forbidden => "forbidden",
+            State::RowsHidden => "rows_hidden",
+            State::Timeout => "timeout",
+            State::Unreachable => "unreachable",
+            State::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a run failed. The list is closed: a new kind of failure is a new line here, never a free text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// A table that the pack names does not exist (Postgres 42P01).
+    MissingTable,
+    /// A column or a type that the pack names does not exist (Postgres 42703, 42704).
+    MissingColumn,
+    /// The role lacks a grant (Postgres 42501).
+    Forbidden,
+    /// Row-level security applies to the role (Postgres 42501 under `row_security = off`).
+    RowsHidden,
+    /// `statement_timeout` or our own deadline passed.
+    Timeout,
+    /// `lock_timeout` passed: somebody holds the table.
+    LockTimeout,
+    /// The server could not be reached, or the connection broke.
+    Unreachable,
+    /// The server refused user, password or database.
+    BadCredentials,
+    /// The server has no connection left for the role.
+    TooManyConnections,
+    /// The server refused the query for another reason.
+    BadQuery,
+    /// The reply could not be understood.
+    BadReply,
+    /// The state directory could not be written, so the new values were not published.
+    StateWrite,
+    /// The pack's definition changed in a way that the stored cursor does not fit.
+    DefinitionChanged,
+}
+
+impl Reason {
+    /// Every reason, in the order in which they are exported.
+    pub const ALL: [Reason; 13] = [
+        Reason::MissingTable,
+        Reason::MissingColumn,
+        Reason::Forbidden,
+        Reason::RowsHidden,
+        Reason::Timeout,
+        Reason::LockTimeout,
+        Reason::Unreachable,
+        Reason::BadCredentials,
+        Reason::TooManyConnections,
+        Reason::BadQuery,
+        Reason::BadReply,
+        Reason::StateWrite,
+        Reason::DefinitionChanged,
+    ];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Reason::MissingTable => "missing_table",
+            Reason::MissingColumn => "missing_column",
+            Reason::Forbidden => "forbidden",
+            Reason::RowsHidden => "rows_hidden",
+            Reason::Timeout => "timeout",
+            Reason::LockTimeout => "lock_timeout",
+            Reason::Unreachable => "unreachable",
+            Reason::BadCredentials => "bad_credentials",
+            Reason::TooManyConnections => "too_many_connections",
+            Reason::BadQuery => "bad_query",
+            Reason::BadReply => "bad_reply",
+            Reason::StateWrite => "state_write",
+            Reason::DefinitionChanged => "definition_changed",
+        }
+    }
+
+    /// The state that a run which failed for this reason leaves its collector in.
+    pub const fn state(self) -> State {
+        match self {
+            Reason::MissingTable | Reason::MissingColumn => State::Absent,
+            Reason::Forbidden => State::Forbidden,
+            Reason::RowsHidden => State::RowsHidden,
+            Reason::Timeout | Reason::LockTimeout => State::Timeout,
+            Reason::Unreachable | Reason::BadCredentials | Reason::TooManyConnections => State::Unreachable,
+            Reason::BadQuery | Reason::BadReply | Reason::StateWrite | Reason::DefinitionChanged => State::Error,
+        }
+    }
+
+    /// Whether the whole source is out of reach, so that its other collectors need not try in turn.
+    pub const fn is_source_wide(self) -> bool {
+        matches!(self, Reason::Unreachable | Reason::BadCredentials | Reason::TooManyConnections)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One failed run: why, and a sentence that says what to do. Safe to show: it carries no secret and no row.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// The closed reason.
+    pub reason: Reason,
+    /// What happened and what mends it, in one or two sentences.
+    pub message: String,
+}
+
+impl Failure {
+    /// Makes a failure.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Failure { reason, message: message.into() }
+    }
+}
