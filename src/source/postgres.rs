@@ -119,7 +119,7 @@ impl PostgresSource {
 
     fn silent(&self) -> Failure {
         Failure::new(
-            Reason::Timeout,
+            Reason::Silent,
             format!(
                 "the server said nothing for {}; the connection was given up",
                 crate::duration::format(self.statement_timeout + GRACE)
@@ -159,8 +159,7 @@ impl Reading<'_> {
     /// Ends it after a failure: a refusal of the server keeps the connection, anything else costs it.
     async fn abandon(self, failure: &Failure) {
         let broken = failure.reason.is_source_wide() || failure.reason == Reason::BadReply;
-        let silent = failure.reason == Reason::Timeout && failure.message.contains("said nothing");
-        if !broken && !silent {
+        if !broken {
             // A connection that cannot even roll back is dropped with the error.
             let _ = tokio::time::timeout(GRACE, self.end()).await;
         }

@@ -71,6 +71,8 @@ pub enum Reason {
     Timeout,
     /// `lock_timeout` passed: somebody holds the table.
     LockTimeout,
+    /// The server said nothing at all, not even that it ran out of time: it, or the way to it, is frozen.
+    Silent,
     /// The server could not be reached, or the connection broke.
     Unreachable,
     /// The server refused user, password or database.
@@ -89,13 +91,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order in which they are exported.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::MissingTable,
         Reason::MissingColumn,
         Reason::Forbidden,
         Reason::RowsHidden,
         Reason::Timeout,
         Reason::LockTimeout,
+        Reason::Silent,
         Reason::Unreachable,
         Reason::BadCredentials,
         Reason::TooManyConnections,
@@ -114,6 +117,7 @@ impl Reason {
             Reason::RowsHidden => "rows_hidden",
             Reason::Timeout => "timeout",
             Reason::LockTimeout => "lock_timeout",
+            Reason::Silent => "silent",
             Reason::Unreachable => "unreachable",
             Reason::BadCredentials => "bad_credentials",
             Reason::TooManyConnections => "too_many_connections",
@@ -130,7 +134,7 @@ impl Reason {
             Reason::MissingTable | Reason::MissingColumn => State::Absent,
             Reason::Forbidden => State::Forbidden,
             Reason::RowsHidden => State::RowsHidden,
-            Reason::Timeout | Reason::LockTimeout => State::Timeout,
+            Reason::Timeout | Reason::LockTimeout | Reason::Silent => State::Timeout,
             Reason::Unreachable | Reason::BadCredentials | Reason::TooManyConnections => State::Unreachable,
             Reason::BadQuery | Reason::BadReply | Reason::StateWrite | Reason::DefinitionChanged => State::Error,
         }
@@ -138,7 +142,7 @@ impl Reason {
 
     /// Whether the whole source is out of reach, so that its other collectors need not try in turn.
     pub const fn is_source_wide(self) -> bool {
-        matches!(self, Reason::Unreachable | Reason::BadCredentials | Reason::TooManyConnections)
+        matches!(self, Reason::Silent | Reason::Unreachable | Reason::BadCredentials | Reason::TooManyConnections)
     }
 }
 
