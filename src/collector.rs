@@ -1,0 +1,14 @@
+//! Rows in, metric families out: the counting itself.
+//!
+//! Everything here is pure: no I/O, no async, no clock, no log. A collector cannot fail; what it refuses it counts
+//! by reason, and one bad row never costs the others.
+
+pub mod admission;
+pub mod exact;
+pub mod guard;
+pub mod histogram;
+pub mod series;
+
+pub use exact::Exact;
+pub use guard::{Guard, Replaced};
+pub use series::SeriesSet;
