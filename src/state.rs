@@ -240,7 +240,8 @@ impl State {
             query.execute(&mut *transaction).await?;
         }
         for chunk in changes.seen.added.chunks(ROWS_AN_INSERT) {
-            let sql = format!("insert or replace into seen (collector, time, key, writer) values {}", values(chunk.len(), 4));
+            let sql =
+                format!("insert or replace into seen (collector, time, key, writer) values {}", values(chunk.len(), 4));
             let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(chunk.len() == ROWS_AN_INSERT);
             for seen in chunk {
                 query = query.bind(collector).bind(seen.time).bind(seen.key.0.to_le_bytes().to_vec()).bind(seen.writer);

@@ -15,8 +15,8 @@ use crate::source::{Moment, RowsPage, RowsQuery, RowsRange};
 use crate::telemetry::failure::Ignored;
 
 use super::cursor::{Cursor, LookBack, Phase, Sweep};
-use super::seen::{KeyHash, Seen, SeenChanges, SeenKeys};
 use super::guard::{Guard, Replaced};
+use super::seen::{KeyHash, Seen, SeenChanges, SeenKeys};
 use super::series::SeriesSet;
 use super::tally::{Audit, Tally};
 use crate::source::{CursorMode, WindowCount};
@@ -135,7 +135,16 @@ impl RowsCollector {
             "table": query.table, "key": query.key, "time": query.time, "transition": query.transition,
         })
         .to_string();
-        RowsCollector { query, settings, definition, metrics, cursor: None, seen: SeenKeys::default(), shown_before: Micros::MIN, seeded: false }
+        RowsCollector {
+            query,
+            settings,
+            definition,
+            metrics,
+            cursor: None,
+            seen: SeenKeys::default(),
+            shown_before: Micros::MIN,
+            seeded: false,
+        }
     }
 
     /// What is asked of the source.
@@ -309,8 +318,7 @@ impl RowsCollector {
         match &page.next {
             Some(after) => {
                 folded.more = true;
-                cursor.sweep =
-                    Some(Sweep { began, horizon: next_horizon, floor: next_floor, after: after.clone() });
+                cursor.sweep = Some(Sweep { began, horizon: next_horizon, floor: next_floor, after: after.clone() });
             }
             None => {
                 cursor.sweep = None;
@@ -405,7 +413,11 @@ impl RowsCollector {
 
     /// When the youngest series began: until `hide_since` has passed it, something is shown as 0.
     pub fn youngest_start(&self) -> Option<Micros> {
-        self.metrics.iter().filter_map(|counted| counted.series.newest_start()).max().filter(|at| *at > self.shown_before)
+        self.metrics
+            .iter()
+            .filter_map(|counted| counted.series.newest_start())
+            .max()
+            .filter(|at| *at > self.shown_before)
     }
 
     /// Per metric: its name, its series, and what admission did since the last call.
@@ -446,11 +458,9 @@ impl RowsCollector {
 
 /// What a metric's values mean, as text: another text is another count.
 fn meaning(metric: &pack::Metric, query: &RowsQuery) -> String {
-    let expression = |name: &str| {
-        query.columns.iter().find(|(column, _)| column == name).map(|(_, expression)| expression.clone())
-    };
-    let labels: Vec<_> =
-        metric.labels.iter().map(|label| json!([label.name(), expression(label.column())])).collect();
+    let expression =
+        |name: &str| query.columns.iter().find(|(column, _)| column == name).map(|(_, expression)| expression.clone());
+    let labels: Vec<_> = metric.labels.iter().map(|label| json!([label.name(), expression(label.column())])).collect();
     json!({
         "kind": format!("{:?}", metric.kind()),
         "labels": labels,

@@ -2,8 +2,8 @@
 //!
 //! It reads the catalog, asks for a plan and takes a small sample; it never runs a collector's whole query.
 
-use sqlx::postgres::PgConnection;
 use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
 
 use crate::source::{Examination, Finding, Rows, RowsQuery, RowsRange, SnapshotQuery};
 
