@@ -10,3 +10,4 @@ pub mod pack;
 pub mod source;
 pub mod store;
 pub mod telemetry;
+pub mod yaml;
