@@ -43,6 +43,7 @@ pub struct RawConfig {
 
 /// One database that is read.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("additionalProperties" = false))]
 pub struct RawSource {
     /// Your name for it (a-z, 0-9, `_`, `-`); a label value.
     pub name: String,
@@ -62,6 +63,7 @@ pub struct RawSource {
 /// How a database is read.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(default)]
+#[schemars(extend("additionalProperties" = false))]
 pub struct RawReading {
     /// The packs that apply. Without it, those apply whose `detect` tables exist.
     pub packs: Option<Vec<String>>,
