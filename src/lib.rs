@@ -4,10 +4,12 @@
 //! it so.
 
 pub mod collector;
+pub mod cli;
 pub mod config;
 pub mod duration;
 pub mod family;
 pub mod pack;
+pub mod reference;
 pub mod source;
 pub mod state;
 pub mod store;
