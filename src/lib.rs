@@ -4,6 +4,7 @@
 //! it so.
 
 pub mod config;
+pub mod demo;
 pub mod duration;
 pub mod family;
 pub mod pack;
