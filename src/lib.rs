@@ -6,6 +6,7 @@
 pub mod collector;
 pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod duration;
 pub mod family;
 pub mod pack;
