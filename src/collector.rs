@@ -8,7 +8,9 @@ pub mod exact;
 pub mod guard;
 pub mod histogram;
 pub mod series;
+pub mod snapshot;
 
 pub use exact::Exact;
 pub use guard::{Guard, Replaced};
 pub use series::SeriesSet;
+pub use snapshot::{SnapshotCollector, SnapshotOutcome};
