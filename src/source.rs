@@ -4,6 +4,7 @@
 
 pub mod instant;
 pub mod rows;
+pub mod sqlite;
 
 use async_trait::async_trait;
 
@@ -12,6 +13,7 @@ use crate::pack::System;
 use crate::telemetry::Failure;
 
 pub use rows::Rows;
+pub use sqlite::SqliteSource;
 
 /// A database that is read.
 #[async_trait]
@@ -137,6 +139,9 @@ pub struct RowsPage {
     pub moment: Moment,
     /// Where to continue, when there is more.
     pub next: Option<PagePosition>,
+    /// Where the next read continues when there is no more now, in modes that keep a place (rowid); else none, and
+    /// the next read begins at its floor.
+    pub resume: Option<PagePosition>,
 }
 
 /// The database's own view of the moment of a read.
