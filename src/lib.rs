@@ -3,8 +3,8 @@
 //! The flow is one way, and so are the imports: a module names only those before it in this list. A small test keeps
 //! it so.
 
-pub mod collector;
 pub mod cli;
+pub mod collector;
 pub mod config;
 pub mod demo;
 pub mod duration;
