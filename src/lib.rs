@@ -4,12 +4,14 @@
 //! it so.
 
 pub mod cli;
+pub mod collector;
 pub mod config;
 pub mod duration;
 pub mod family;
 pub mod pack;
 pub mod reference;
 pub mod source;
+pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod yaml;

@@ -5,4 +5,4 @@
 pub mod failure;
 pub mod log;
 
-pub use failure::{Failure, Reason, State};
+pub use failure::{Failure, Ignored, Reason, State};
