@@ -3,6 +3,7 @@
 //! It errs on the side of replacing: an odd series name costs little, a leaked address much. It never sees rows,
 //! only values on their way to becoming labels, and it never keeps one.
 
+pub use crate::telemetry::Replaced;
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
@@ -16,37 +17,6 @@ const TOKEN_LENGTH: usize = 24;
 
 /// Digits in a row that are taken for an identifier: one more than a date has.
 const ID_DIGITS: usize = 9;
-
-/// Why a value was replaced. Exported as `rowmetry_labels_replaced_total`, by reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Replaced {
-    /// An e-mail address.
-    Email,
-    /// A key, a password, a signed token.
-    Token,
-    /// An IP address.
-    Ip,
-    /// An identifier: UUID, cuid, ULID, ObjectId, a phone number, another long number.
-    Id,
-    /// Longer than a label may be.
-    Long,
-}
-
-impl Replaced {
-    /// Every reason, in the order in which they are exported.
-    pub const ALL: [Replaced; 5] = [Replaced::Email, Replaced::Token, Replaced::Ip, Replaced::Id, Replaced::Long];
-
-    /// The label value.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Replaced::Email => "email",
-            Replaced::Token => "token",
-            Replaced::Ip => "ip",
-            Replaced::Id => "id",
-            Replaced::Long => "long",
-        }
-    }
-}
 
 /// The guard: patterns made ready once.
 #[derive(Debug)]
