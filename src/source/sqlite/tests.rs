@@ -266,7 +266,7 @@ async fn times_of_every_form_are_understood_and_bounded() {
             filtered.filter = Some("1".into());
             let page = file.page(&filtered, Some(micros), None, 10).await;
             assert_eq!((&*page.times, page.moment.indexed), (&[micros][..], !index.is_empty()), "{time} {index}");
-            assert_eq!(file.page(&filtered, Some(micros + 1), None, 10).await.times, [], "{time} {index}");
+            assert_eq!(file.page(&filtered, Some(micros + 1), None, 10).await.times, [0; 0], "{time} {index}");
             for (from, until, rows) in [(micros, micros + 1, 1), (micros - 5, micros, 0), (micros + 1, micros + 9, 0)] {
                 let counted = file.source.count_rows(&filtered, from, until).await.expect("it can be counted");
                 assert_eq!((counted.rows, counted.deleted), (rows, None), "{time}");
@@ -311,7 +311,7 @@ async fn cells_are_text_and_parameters_are_bound() {
         ("select id from t", Reason::MissingColumn, "`q.n`"),
         ("select id, t.none as n from t", Reason::MissingColumn, "`t.none`"),
         ("select id, :none as n from t", Reason::BadQuery, "`:none`"),
-        ("selec", Reason::BadQuery, "syntax error"),
+        ("select from from", Reason::BadQuery, "syntax error"),
         ("select 1 as id, 1 as n) q; drop table t; --", Reason::BadQuery, ""),
     ] {
         let failure = file.source.read_snapshot(&snapshot(sql, 2)).await.expect_err(sql);
@@ -411,11 +411,7 @@ async fn check_names_what_helps() {
     };
     let examined = file.source.examine_snapshot(&snapshot).await.expect("it can be examined");
     assert_eq!((examined.rows_estimate, cells(&examined.sample)), (Some(1), vec![vec![Some("m"), Some("2")]]));
-    let broken = SnapshotQuery { sql: "select nothing from t".into(), ..snapshot };
+    let broken = SnapshotQuery { sql: "select gone from t".into(), ..snapshot };
     let examined = file.source.examine_snapshot(&broken).await.expect("it can be examined");
-    assert!(
-        examined.findings[0].fatal && examined.findings[0].message.contains("`nothing`"),
-        "{:?}",
-        examined.findings
-    );
+    assert!(examined.findings[0].fatal && examined.findings[0].message.contains("`gone`"), "{:?}", examined.findings);
 }
