@@ -176,6 +176,7 @@ async fn rows_that_come_during_a_sweep_are_read_after_it() {
     counting.after = first.next;
     assert_eq!(counting.read(&file, &query("t"), 2).await, [""; 0]);
     assert_eq!(counting.read(&file, &query("t"), 2).await, ["early"]);
+    assert_eq!(counting.brought, 1, "it goes on where the sweep began");
 }
 
 #[tokio::test]
@@ -334,10 +335,13 @@ async fn failures_say_what_mends_them() {
     let strange = file.source.read_rows(&query("t"), &strange).await.expect_err("no position");
     assert_eq!(strange.reason, Reason::DefinitionChanged);
     file.run("begin exclusive").await;
-    let locked = file.source.read_rows(&query("t"), &range).await.expect_err("a writer holds it");
+    let mut patient = SourceSettings::new("s", System::Sqlite, format!("file:{}", file.path.display()).into());
+    (patient.lock_timeout, patient.statement_timeout) = (Duration::from_millis(20), Duration::from_secs(2));
+    let patient = SqliteSource::new(&patient).expect("the URL names a file");
+    let locked = patient.read_rows(&query("t"), &range).await.expect_err("a writer holds it");
     assert_eq!(locked.reason, Reason::LockTimeout);
     file.run("rollback").await;
-    file.source.read_rows(&query("t"), &range).await.expect("it recovers");
+    patient.read_rows(&query("t"), &range).await.expect("it recovers");
     let nowhere = source(&file.path.with_extension("none"));
     assert_eq!(nowhere.existing_tables(&[]).await.expect_err("no file").reason, Reason::Unreachable);
     let memory = SourceSettings::new("s", System::Sqlite, "sqlite::memory:".to_owned().into());
