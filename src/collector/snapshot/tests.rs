@@ -113,6 +113,8 @@ fn a_state_set_shows_every_state() {
             r#"s{t="c",state="up"} 0"#,
         ]
     );
+    let both = Rows::of(2, &[Some("a"), Some("down"), Some("a"), Some("up")]);
+    assert_eq!(lines(&collector(metric).fold(&both)), [r#"s{t="a",state="down"} 1"#, r#"s{t="a",state="up"} 1"#]);
 }
 
 #[test]
