@@ -3,6 +3,7 @@
 //! The flow is one way, and so are the imports: a module names only those before it in this list. A small test keeps
 //! it so.
 
+pub mod check;
 pub mod cli;
 pub mod collector;
 pub mod config;

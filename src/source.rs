@@ -3,6 +3,7 @@
 //! A source never writes, never keeps a count and never decides what a row means. Each driver is named in its own file.
 
 pub mod postgres;
+mod query;
 pub mod rows;
 
 use async_trait::async_trait;
