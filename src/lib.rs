@@ -7,6 +7,7 @@ pub mod check;
 pub mod cli;
 pub mod collector;
 pub mod config;
+pub mod demo;
 pub mod duration;
 pub mod family;
 pub mod pack;
