@@ -4,6 +4,7 @@
 //! it so.
 
 pub mod app;
+pub mod check;
 pub mod cli;
 pub mod collector;
 pub mod config;
