@@ -1,0 +1,3 @@
+//! End-to-end tests against real parts; see `harness`.
+
+mod harness;
