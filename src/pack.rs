@@ -3,6 +3,8 @@
 //! A pack is data. It names columns and leaves all mathematics to SQL; it knows neither where a database is nor
 //! how often it is read, and it never carries code.
 
+pub mod sql;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

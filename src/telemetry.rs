@@ -4,4 +4,4 @@
 
 pub mod failure;
 
-pub use failure::{Failure, Reason, State};
+pub use failure::{Failure, Ignored, Reason, State};
