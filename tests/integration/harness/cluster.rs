@@ -46,7 +46,8 @@ impl Cluster {
             .output()
             .expect("initdb can be started");
         assert!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr));
-        let rules = "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
+        let rules =
+            "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n";
         std::fs::write(data.join("pg_hba.conf"), rules).expect("the data folder is ours");
         let made = guard::command_as(owner, program("openssl"), folder.path())
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=localhost"])
@@ -54,7 +55,8 @@ impl Cluster {
             .output()
             .expect("openssl can be started");
         assert!(made.status.success(), "openssl failed: {}", String::from_utf8_lossy(&made.stderr));
-        let cluster = Cluster { folder, port: guard::free_port(), server: Mutex::default(), databases: AtomicUsize::new(0) };
+        let cluster =
+            Cluster { folder, port: guard::free_port(), server: Mutex::default(), databases: AtomicUsize::new(0) };
         cluster.start();
         cluster
     }

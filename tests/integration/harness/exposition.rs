@@ -41,9 +41,10 @@ impl Scrape {
         let name = name_of(key);
         let parts = ["_bucket", "_sum", "_count"];
         self.types.contains_key(name)
-            || parts.iter().filter_map(|part| name.strip_suffix(part)).any(|family| {
-                self.types.get(family).is_some_and(|kind| kind == "histogram")
-            })
+            || parts
+                .iter()
+                .filter_map(|part| name.strip_suffix(part))
+                .any(|family| self.types.get(family).is_some_and(|kind| kind == "histogram"))
     }
 
     /// The value of a series, its labels in any order.

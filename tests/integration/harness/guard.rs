@@ -81,7 +81,8 @@ impl Folder {
         static ROOT: OnceLock<PathBuf> = OnceLock::new();
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let root = ROOT.get_or_init(|| {
-            let root = tempfile::Builder::new().prefix("rowmetry-tests-").tempdir().expect("the temp folder is writable");
+            let root =
+                tempfile::Builder::new().prefix("rowmetry-tests-").tempdir().expect("the temp folder is writable");
             let root = root.keep();
             std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).expect("the folder is ours");
             Watchdog::shared().order("folder", root.display());
@@ -267,10 +268,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("the temp folder is writable").keep();
         let watchdog = Watchdog::new();
         // One that obeys, one that ignores the interrupt, and one that is frozen.
-        let mut children: Vec<Child> = ["exec sleep 1000", "trap '' INT; sleep 1000 & wait", "kill -STOP $$; exec sleep 1000"]
-            .iter()
-            .map(|script| Command::new("/bin/sh").args(["-c", script]).process_group(0).spawn().expect("has /bin/sh"))
-            .collect();
+        let mut children: Vec<Child> =
+            ["exec sleep 1000", "trap '' INT; sleep 1000 & wait", "kill -STOP $$; exec sleep 1000"]
+                .iter()
+                .map(|script| {
+                    Command::new("/bin/sh").args(["-c", script]).process_group(0).spawn().expect("has /bin/sh")
+                })
+                .collect();
         for child in &children {
             watchdog.order("watch", child.id());
         }

@@ -73,7 +73,8 @@ mod tests {
         };
         let url = pgbouncer.url(&database.name);
         let backend = |output: std::process::Output| String::from_utf8_lossy(&output.stdout).trim().to_string();
-        let (first, second) = (backend(ask(&url, "select pg_backend_pid()")), backend(ask(&url, "select pg_backend_pid()")));
+        let (first, second) =
+            (backend(ask(&url, "select pg_backend_pid()")), backend(ask(&url, "select pg_backend_pid()")));
         assert_ne!(first, "", "it answers");
         assert_eq!(first, second, "two clients share one connection to the server");
         let refused = ask(&format!("{url}&options=-csearch_path%3Dpublic"), "select 1");

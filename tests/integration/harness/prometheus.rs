@@ -70,7 +70,11 @@ impl Prometheus {
         }
         let reply: Value = serde_json::from_slice(&http::get(self.address, &path, &[]).await?.body)
             .map_err(|e| format!("{query}: not JSON: {e}"))?;
-        if reply["status"] == "success" { Ok(reply["data"]["result"].clone()) } else { Err(format!("{query}: {reply}")) }
+        if reply["status"] == "success" {
+            Ok(reply["data"]["result"].clone())
+        } else {
+            Err(format!("{query}: {reply}"))
+        }
     }
 
     /// The one value that an instant query gives.
@@ -173,11 +177,9 @@ mod tests {
         for step in [7, 1, 4242, 1, 13] {
             truth += step;
             count.store(truth, Ordering::Relaxed);
-            eventually(PATIENCE, "the increase is exact", async || {
-                match prometheus.increase("seen_total").await? {
-                    value if value == truth as f64 => Ok(()),
-                    value => Err(format!("{value}, in truth {truth}")),
-                }
+            eventually(PATIENCE, "the increase is exact", async || match prometheus.increase("seen_total").await? {
+                value if value == truth as f64 => Ok(()),
+                value => Err(format!("{value}, in truth {truth}")),
             })
             .await;
         }

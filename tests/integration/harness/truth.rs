@@ -59,7 +59,7 @@ impl Truth {
         from: &str,
     ) -> Truth {
         let rows = format!(
-            "(select {label}::text as label, ({value})::numeric as v from {from} \
+            "(select {label}::text as label, ({value})::text::numeric as v from {from} \
              where ({value})::text not in ('NaN', 'Infinity', '-Infinity')) x"
         );
         let mut cells = String::new();
@@ -72,7 +72,12 @@ impl Truth {
         );
         self.query(database, &format!("{name}_bucket"), &[label, "le"], &bucket)
             .await
-            .query(database, &format!("{name}_count"), &[label], &format!("select label, count(*) from {rows} group by 1"))
+            .query(
+                database,
+                &format!("{name}_count"),
+                &[label],
+                &format!("select label, count(*) from {rows} group by 1"),
+            )
             .await
             .query(database, &format!("{name}_sum"), &[label], &format!("select label, sum(v) from {rows} group by 1"))
             .await

@@ -8,11 +8,7 @@ use std::time::{Duration, Instant};
 const PACE: Duration = Duration::from_millis(25);
 
 /// Asks until the answer is `Ok`; panics with the last `Err` when the deadline passed.
-pub async fn eventually<T>(
-    deadline: Duration,
-    what: &str,
-    mut attempt: impl AsyncFnMut() -> Result<T, String>,
-) -> T {
+pub async fn eventually<T>(deadline: Duration, what: &str, mut attempt: impl AsyncFnMut() -> Result<T, String>) -> T {
     let began = Instant::now();
     let mut pace = tokio::time::interval(PACE);
     loop {
