@@ -2,10 +2,12 @@
 
 mod counting;
 mod crash;
+mod demo;
 mod harness;
 mod imports;
 mod lifecycle;
 mod outage;
+mod packs;
 mod pooler;
 mod reload;
 mod scraping;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::harness::exporter::PATIENCE;
-use super::harness::exposition::{key, name_of};
+use super::harness::exposition::{key, name_of, plain_bounds};
 use super::harness::prometheus::{Prometheus, promtool_complaints};
 use super::harness::{Cluster, Database, Exporter, Scrape, Setup, eventually, python};
 use super::tables::{events_truth, insert, make_events, make_orders};
@@ -54,7 +54,7 @@ async fn every_format_says_the_same_to_parsers_of_other_hands() {
         let pairs: Vec<(&str, &str)> =
             labels.iter().map(|(label, value)| (label.as_str(), value.as_str().unwrap_or_default())).collect();
         if !name.ends_with("_created") {
-            openmetrics.insert(plain(&key(name, &pairs)), sample[2].as_f64().expect("a number"));
+            openmetrics.insert(plain_bounds(&key(name, &pairs)), sample[2].as_f64().expect("a number"));
         }
     }
     openmetrics.retain(|series, _| is_of_apps(series));
@@ -199,13 +199,8 @@ fn app_series(scrape: &Scrape) -> BTreeMap<String, f64> {
         .series
         .iter()
         .filter(|(series, _)| is_of_apps(series))
-        .map(|(series, value)| (plain(series), *value))
+        .map(|(series, value)| (plain_bounds(series), *value))
         .collect()
-}
-
-/// `le="1.0"` and `le="1"` are the same bound.
-fn plain(series: &str) -> String {
-    series.replace(".0\"", "\"")
 }
 
 fn protobuf_series(families: &Value) -> BTreeMap<String, f64> {

@@ -90,6 +90,17 @@ pub fn name_of(key: &str) -> &str {
     key.split('{').next().unwrap_or(key)
 }
 
+/// The key with its bound written one way: `le="1.0"` and `le="1"` are the same.
+pub fn plain_bounds(key: &str) -> String {
+    let Some((before, after)) = key.split_once("le=\"") else { return key.to_string() };
+    match after.split_once('"') {
+        Some((bound, rest)) if before.ends_with(['{', ',']) => {
+            format!("{before}le=\"{}\"{rest}", bound.strip_suffix(".0").unwrap_or(bound))
+        }
+        _ => key.to_string(),
+    }
+}
+
 fn pair(label: &str, value: &str) -> String {
     format!("{label}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }

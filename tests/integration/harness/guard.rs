@@ -176,11 +176,6 @@ impl Process {
         Process { child: Mutex::new(child), id }
     }
 
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.id
-    }
-
     /// Sends a signal by name (`TERM`).
     pub fn signal(&self, name: &str) {
         signal(name, &[self.id]);

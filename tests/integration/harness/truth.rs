@@ -5,31 +5,19 @@
 use std::collections::BTreeMap;
 
 use super::cluster::Database;
-use super::exposition::{Scrape, key, name_of};
+use super::exposition::{Scrape, key, name_of, plain_bounds};
 
 /// The series that an application's metrics must have.
 #[derive(Debug, Clone, Default)]
 pub struct Truth {
-    prefixes: Vec<String>,
+    prefix: String,
     series: BTreeMap<String, f64>,
 }
 
 impl Truth {
     /// Speaks for every series whose name begins so.
     pub fn about(prefix: &str) -> Truth {
-        Truth { prefixes: vec![prefix.into()], series: BTreeMap::new() }
-    }
-
-    /// Speaks for series whose name begins so, too.
-    pub fn and_about(mut self, prefix: &str) -> Truth {
-        self.prefixes.push(prefix.into());
-        self
-    }
-
-    /// One series.
-    pub fn series(mut self, name: &str, labels: &[(&str, &str)], value: f64) -> Truth {
-        self.series.insert(key(name, labels), value);
-        self
+        Truth { prefix: prefix.into(), series: BTreeMap::new() }
     }
 
     /// One series for each row of `select label…, value`.
@@ -88,21 +76,28 @@ impl Truth {
         self.series.get(&key(name, labels)).copied()
     }
 
+    /// All of it.
+    pub fn into_series(self) -> BTreeMap<String, f64> {
+        self.series
+    }
+
     /// Whether a scrape says just this.
     ///
     /// # Errors
     /// The first few differences.
     pub fn compare(&self, scrape: &Scrape) -> Result<(), String> {
-        let spoken_for = |series: &str| self.prefixes.iter().any(|prefix| name_of(series).starts_with(prefix.as_str()));
+        let spoken_for = |series: &str| name_of(series).starts_with(&self.prefix);
         let mut differences = Vec::new();
+        let said: BTreeMap<String, f64> =
+            scrape.series.iter().map(|(series, value)| (plain_bounds(series), *value)).collect();
         for (series, truth) in &self.series {
-            match scrape.series.get(series) {
+            match said.get(series) {
                 None => differences.push(format!("{series} is missing, in truth {truth}")),
                 Some(value) if value != truth => differences.push(format!("{series} is {value}, in truth {truth}")),
                 Some(_) => {}
             }
         }
-        for (series, value) in scrape.series.iter().filter(|(series, _)| spoken_for(series)) {
+        for (series, value) in said.iter().filter(|(series, _)| spoken_for(series)) {
             // A series at 0 says the same as none.
             if *value != 0.0 && !self.series.contains_key(series) {
                 differences.push(format!("{series} is {value}, in truth there is none"));
