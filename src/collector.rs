@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod rows;
 pub mod seen;
 pub mod series;
+pub mod snapshot;
 pub mod tally;
 
 pub use exact::Exact;
@@ -18,3 +19,4 @@ pub use guard::{Guard, Replaced};
 pub use rows::{Changes, Folded, RowsCollector, RowsSettings, StoredSeries};
 pub use seen::{KeyHash, Seen};
 pub use series::SeriesSet;
+pub use snapshot::{SnapshotCollector, SnapshotOutcome};

@@ -3,6 +3,12 @@
 //! [`Settings`] is the validated form, the only one the rest of the program sees. Secrets are a type that does not
 //! print. Nothing here connects anywhere.
 
+pub mod address;
+mod fill;
+pub mod load;
+pub mod raw;
+mod validate;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +19,8 @@ use secrecy::SecretString;
 
 use crate::family::Micros;
 use crate::pack::{Pack, System};
+
+pub use load::{ConfigErrors, Overrides, load};
 
 /// Everything that is configured, checked.
 #[derive(Debug, Clone)]

@@ -2,7 +2,31 @@
 //!
 //! One unit a value, whole or decimal. Nothing here reads a clock.
 
+use std::borrow::Cow;
 use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// What a length of time looks like, for schemas.
+pub const PATTERN: &str = r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$";
+
+/// Stands in schemas for text that [`parse`] reads.
+#[derive(Debug)]
+pub struct Text;
+
+impl JsonSchema for Text {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": PATTERN})
+    }
+}
 
 /// Reads `30s`, `1.5h`, `250ms`, `7d`.
 ///

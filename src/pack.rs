@@ -3,6 +3,8 @@
 //! A pack is data. It names columns and leaves all mathematics to SQL; it knows neither where a database is nor
 //! how often it is read, and it never carries code.
 
+pub mod lint;
+pub mod load;
 pub mod sql;
 
 use std::collections::BTreeMap;
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+pub use load::{PackErrors, builtin};
 
 /// One application's pack, as in `packs/<app>.yaml`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -50,7 +54,7 @@ pub struct Collector {
     pub name: String,
     /// Read at least this far apart (`5m`); the source's interval applies when it is longer.
     #[serde(default, deserialize_with = "crate::duration::option::deserialize")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<crate::duration::Text>")]
     pub interval: Option<Duration>,
     /// Each new row counts once.
     #[serde(default)]
@@ -86,7 +90,7 @@ pub struct Rows {
     pub transition: Option<Sql>,
     /// `time` may lie this far before the moment the row became visible (`30d`), beyond the transaction's own length.
     #[serde(default, deserialize_with = "crate::duration::option::deserialize")]
-    #[schemars(with = "Option<String>")]
+    #[schemars(with = "Option<crate::duration::Text>")]
     pub look_back: Option<Duration>,
     /// Time zone of a `time` column without zone; UTC unless given.
     #[serde(default)]

@@ -2,8 +2,10 @@
 //!
 //! A source never writes, never keeps a count and never decides what a row means. Each driver is named in its own file.
 
+pub mod instant;
 pub mod postgres;
 pub mod rows;
+pub mod sqlite;
 
 use async_trait::async_trait;
 
@@ -12,6 +14,7 @@ use crate::pack::System;
 use crate::telemetry::Failure;
 
 pub use rows::Rows;
+pub use sqlite::SqliteSource;
 
 /// A database that is read.
 #[async_trait]
@@ -144,6 +147,8 @@ pub struct RowsPage {
     /// Where to continue, when there is more.
     pub next: Option<PagePosition>,
     /// Where the next sweep is to continue, in rowid mode.
+    /// Where the next read continues when there is no more now, in modes that keep a place (rowid); else none, and
+    /// the next read begins at its floor.
     pub resume: Option<PagePosition>,
 }
 

@@ -227,11 +227,7 @@ impl RowsCollector {
         let Some(cursor) = &self.cursor else {
             return RowsRange { mode: None, floor: None, horizon: None, settled_only: false, after: None, limit };
         };
-        let after = match (&cursor.sweep, cursor.mode) {
-            (Some(sweep), _) => Some(sweep.after.clone()),
-            (None, CursorMode::Rowid) => cursor.resume.clone(),
-            (None, _) => None,
-        };
+        let after = cursor.sweep.as_ref().map(|sweep| sweep.after.clone()).or_else(|| cursor.resume.clone());
         RowsRange {
             mode: Some(cursor.mode),
             floor: cursor.floor,
@@ -255,7 +251,6 @@ impl RowsCollector {
             // A table became a view, or the other way round: the window and the keys seen in it carry over.
             cursor.mode = moment.mode;
             cursor.horizon = None;
-            cursor.resume = None;
         }
         let (began, next_horizon, next_floor) = match &cursor.sweep {
             Some(sweep) => (sweep.began, sweep.horizon, sweep.floor),

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub fn bind(sql: &str, mut placeholder: impl FnMut(&str) -> String) -> String {
     let mut bound = String::with_capacity(sql.len());
     let mut end = 0;
-    for found in scan(sql) {
+    for found in scan(sql).parameters {
         bound.push_str(&sql[end..found.start]);
         bound.push_str(&placeholder(&sql[found.start + 1..found.end]));
         end = found.end;
@@ -22,7 +22,12 @@ pub fn bind(sql: &str, mut placeholder: impl FnMut(&str) -> String) -> String {
 
 /// The names of the parameters in the order in which they stand in the text, each as often as it occurs.
 pub fn parameters(sql: &str) -> Vec<&str> {
-    scan(sql).into_iter().map(|found| &sql[found.start + 1..found.end]).collect()
+    scan(sql).parameters.into_iter().map(|found| &sql[found.start + 1..found.end]).collect()
+}
+
+/// Whether the text holds a semicolon that ends a statement, so that it is more than one expression or query.
+pub fn ends_statement(sql: &str) -> bool {
+    scan(sql).ends_statement
 }
 
 /// How long before the read the moment lies that a name stands for: zero for `now`, five minutes for `ago_5m`
@@ -40,10 +45,16 @@ pub fn time_before(name: &str) -> Option<Duration> {
     crate::duration::parse(length).ok()
 }
 
-/// Where the parameters stand, colon included.
-fn scan(sql: &str) -> Vec<Range<usize>> {
+#[derive(Default)]
+struct Scan {
+    /// Where the parameters stand, colon included.
+    parameters: Vec<Range<usize>>,
+    ends_statement: bool,
+}
+
+fn scan(sql: &str) -> Scan {
     let bytes = sql.as_bytes();
-    let mut found = Vec::new();
+    let mut found = Scan::default();
     let mut at = 0;
     while at < bytes.len() {
         let rest = &bytes[at..];
@@ -56,8 +67,12 @@ fn scan(sql: &str) -> Vec<Range<usize>> {
             b':' if rest.starts_with(b"::") => at + 2,
             b':' if !follows_word(bytes, at) && rest.get(1).is_some_and(|next| starts_name(*next)) => {
                 let length = rest[1..].iter().take_while(|byte| continues_name(**byte)).count();
-                found.push(at..at + 1 + length);
+                found.parameters.push(at..at + 1 + length);
                 at + 1 + length
+            }
+            b';' => {
+                found.ends_statement = true;
+                at + 1
             }
             _ => at + 1,
         };
@@ -201,6 +216,13 @@ mod tests {
             "select type'x', 'e', :yes",
         ] {
             assert_eq!(parameters(sql), ["yes"], "{sql}");
+        }
+    }
+
+    #[test]
+    fn sees_semicolons_that_end_a_statement() {
+        for (sql, ends) in [("select 1", false), ("select ';' -- ;", false), ("select 1;", true), ("a; b", true)] {
+            assert_eq!(ends_statement(sql), ends, "{sql}");
         }
     }
 

@@ -1,0 +1,135 @@
+use sqlx::Row;
+
+use super::*;
+use crate::pack::{Collector, Metric, Pack, System, builtin, sql};
+
+const START: Micros = 1_800_000_000_000_000;
+const SECOND: Micros = 1_000_000;
+
+async fn traffic(folder: &Path, seed: u64) -> Traffic {
+    Traffic::prepare(folder, seed, Arc::new(|| START)).await.expect("the demo's scripts run")
+}
+
+async fn let_pass(traffic: &mut Traffic, seconds: i64) {
+    for second in 1..=seconds {
+        traffic.advance(START + second * SECOND, 1.0).await.expect("the demo's actions run");
+    }
+}
+
+/// Every row of every table as text.
+async fn everything(traffic: &mut Traffic) -> Vec<String> {
+    let mut all = Vec::new();
+    let tables = "select name from sqlite_master where type = 'table' order by name";
+    for table in sqlx::query(tables).fetch_all(&mut traffic.connection).await.expect("readable") {
+        let table: String = table.get(0);
+        let columns =
+            format!("select group_concat('quote(\"' || name || '\")', '||') from pragma_table_info('{table}')");
+        let columns: String =
+            sqlx::query(AssertSqlSafe(columns)).fetch_one(&mut traffic.connection).await.expect("readable").get(0);
+        let rows = format!("select {columns} from \"{table}\" order by 1");
+        for row in sqlx::query(AssertSqlSafe(rows)).fetch_all(&mut traffic.connection).await.expect("readable") {
+            all.push(format!("{table}: {}", row.get::<String, _>(0)));
+        }
+    }
+    all
+}
+
+#[tokio::test]
+async fn the_same_seed_makes_the_same_rows() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
+    let mut rows = Vec::new();
+    for (folder, seed) in folders.iter().zip([1, 1, 2]) {
+        let mut traffic = traffic(folder.path(), seed).await;
+        // The second run looks less often, which must make no difference.
+        if rows.len() == 1 {
+            while traffic.advance(START + 30 * SECOND, 1.0).await.expect("the demo's actions run") > 0 {}
+        } else {
+            let_pass(&mut traffic, 30).await;
+        }
+        rows.push(everything(&mut traffic).await);
+    }
+    assert!(rows[0].len() > 2000, "{} rows", rows[0].len());
+    assert!(rows[0] == rows[1], "one seed made two different lives");
+    assert!(rows[0] != rows[2], "two seeds made one life");
+}
+
+#[tokio::test]
+async fn every_metric_has_data_within_twenty_seconds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut traffic = traffic(folder.path(), 3).await;
+    let_pass(&mut traffic, 20).await;
+    let packs = builtin().expect("the built-in packs pass lint");
+    let mut checked = 0;
+    let mut missing = Vec::new();
+    for script in script::builtin().expect("the demo's scripts are right") {
+        let pack = packs.iter().find(|pack| pack.app == script.app).expect("each script has a pack");
+        for collector in &pack.collectors {
+            for metric in &collector.metrics {
+                let query = rows_with_data(pack, collector, metric);
+                let count: i64 = sqlx::query(AssertSqlSafe(query.clone()))
+                    .fetch_one(&mut traffic.connection)
+                    .await
+                    .unwrap_or_else(|error| panic!("{}: {error}\n{query}", metric.name()))
+                    .get(0);
+                checked += 1;
+                if count == 0 {
+                    missing.push(metric.name().to_owned());
+                }
+            }
+        }
+    }
+    assert!(checked > 50, "only {checked} metrics were checked");
+    assert!(missing.is_empty(), "no data for {missing:?}");
+}
+
+/// Counts what a metric would be made of: rows that are new since the beginning, or rows of the snapshot.
+fn rows_with_data(pack: &Pack, collector: &Collector, metric: &Metric) -> String {
+    let used = metric.labels.iter().map(|label| label.column()).chain(metric.value.as_deref());
+    let value = metric.value.as_ref().map_or("*".to_owned(), |value| format!("q.\"{value}\""));
+    let (read, new) = match (&collector.rows, &collector.snapshot) {
+        (Some(rows), _) => {
+            let columns: String =
+                used.map(|name| format!("({}) as \"{name}\", ", rows.columns[name].on(System::Sqlite))).collect();
+            let filter = rows.filter.as_ref().map_or("true", |filter| filter.on(System::Sqlite));
+            let key: Vec<String> = rows.key.as_slice().iter().map(|key| format!("t.\"{key}\"")).collect();
+            (
+                format!(
+                    "select {columns}{}, t.\"{}\" as happened from \"{}\" t where ({filter})",
+                    key.join(", "),
+                    rows.time,
+                    rows.table
+                ),
+                format!("q.happened > '{}'", draw::time_text(START)),
+            )
+        }
+        (None, Some(snapshot)) => (snapshot.sql.on(System::Sqlite).to_owned(), "true".to_owned()),
+        (None, None) => panic!("{} reads nothing", collector.name),
+    };
+    let read = sql::bind(&read, |name| match sql::time_before(name) {
+        Some(before) => format!("'{}'", draw::time_text(START + 20 * SECOND - before.as_micros() as Micros)),
+        None => pack.parameters[name].value.to_string(),
+    });
+    format!("select count({value}) from ({read}) q where {new}")
+}
+
+#[tokio::test(start_paused = true)]
+async fn traffic_runs_until_it_is_told_to_stop() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let begun = tokio::time::Instant::now();
+    let clock: Clock = Arc::new(move || START + begun.elapsed().as_micros() as Micros);
+    let traffic = Traffic::prepare(folder.path(), 4, clock).await.expect("the demo's scripts run");
+    assert_eq!(traffic.database_url(), format!("sqlite:{}", folder.path().join("demo.db").display()));
+    let progress = traffic.progress();
+    assert_eq!(progress.summary().statements, 0);
+    let summary = traffic.run(5.0, tokio::time::sleep(Duration::from_secs(10))).await.expect("it runs");
+    assert_eq!(progress.summary(), summary);
+    // About 14 statements a second in the scripts, 5 times as often, for 10 seconds.
+    assert!((200..4000).contains(&summary.statements), "{summary:?}");
+    assert!(summary.rows > 100 && summary.rows < summary.statements * 3, "{summary:?}");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_named() {
+    let error = Traffic::prepare(Path::new("/nowhere/at/all"), 1, Arc::new(|| START)).await.err().expect("it fails");
+    assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
+}

@@ -1,0 +1,54 @@
+//! When the next thing happens. Every action comes around again and again, a little irregularly, in bursts where the
+//! script says so, and more often in the busy part of the hour.
+//!
+//! Nothing here reads a clock: it is told until when it may look.
+
+use super::draw::Lots;
+use super::script::Action;
+use crate::family::Micros;
+
+/// An action's first time lies at most so far after the beginning, so that a demo shows everything soon. In microseconds.
+const FIRST_WITHIN: f64 = 10e6;
+
+/// How much more happens in the busy part of the hour than on average, and less in the quiet one.
+const SWING: f64 = 0.3;
+
+/// One hour, in microseconds.
+const HOUR: f64 = 3600e6;
+
+/// When each action is due next.
+pub(super) struct Timetable {
+    due: Vec<Micros>,
+}
+
+impl Timetable {
+    /// Begins at `start`; `rate` is how often things happen, 1 as the script says.
+    pub(super) fn new(actions: &[Action], start: Micros, rate: f64, lots: &mut Lots) -> Self {
+        let first = |action: &Action, lots: &mut Lots| {
+            let every = action.every_micros() / rate;
+            let within = if rate < 1.0 { every } else { every.min(FIRST_WITHIN) };
+            start + (within * lots.unit()) as Micros
+        };
+        Timetable { due: actions.iter().map(|action| first(action, lots)).collect() }
+    }
+
+    /// The next action that is due by `until`, and its time. The action is then set to its next time.
+    pub(super) fn next_until(
+        &mut self,
+        until: Micros,
+        actions: &[Action],
+        rate: f64,
+        lots: &mut Lots,
+    ) -> Option<(usize, Micros)> {
+        let (index, at) = self.due.iter().copied().enumerate().min_by_key(|(_, at)| *at)?;
+        if at > until {
+            return None;
+        }
+        let action = &actions[index];
+        let busy = 1.0 + SWING * (std::f64::consts::TAU * (at as f64 / HOUR).fract()).sin();
+        let factor = rate * busy * action.burst_factor(at);
+        let pause = action.every_micros() / factor.max(f64::MIN_POSITIVE) * (0.5 + lots.unit());
+        self.due[index] = at.saturating_add((pause as Micros).max(1));
+        Some((index, at))
+    }
+}

@@ -1,0 +1,150 @@
+//! What a single metric must keep to: its name, its kind, its labels, its buckets.
+//!
+//! The rules are Prometheus's own naming rules and those that keep a scrape valid. Nothing here looks at a database.
+
+use std::collections::BTreeSet;
+
+use super::{At, Lint};
+use crate::family::Kind;
+use crate::pack::{Collector, Metric};
+
+/// Prefixes whose names belong to Rowmetry, to Prometheus or to the exporters that dashboards know them from.
+const RESERVED_PREFIXES: [&str; 5] = ["rowmetry_", "process_", "scrape_", "pg_", "redis_"];
+
+/// Endings that Prometheus gives to parts of a histogram or summary.
+const RESERVED_SUFFIXES: [&str; 4] = ["_bucket", "_sum", "_count", "_created"];
+
+/// Labels that Prometheus or a histogram sets itself.
+const RESERVED_LABELS: [&str; 4] = ["le", "quantile", "job", "instance"];
+
+pub(super) fn metric(lint: &mut Lint<'_>, collector: &Collector, metric: &Metric, at: &At) {
+    let kinds = [
+        ("counter", &metric.counter),
+        ("histogram", &metric.histogram),
+        ("gauge", &metric.gauge),
+        ("info", &metric.info),
+    ];
+    let given: Vec<(&str, &str)> = kinds.iter().filter_map(|(kind, name)| Some((*kind, name.as_deref()?))).collect();
+    let [(kind_word, metric_name)] = given.as_slice() else {
+        let found = if given.is_empty() { "none" } else { "several" };
+        lint.complain(
+            at,
+            format!("exactly one of counter, histogram, gauge and info names a metric; here are {found}"),
+        );
+        return;
+    };
+    let kind = metric.kind();
+    name(lint, metric_name, kind, &at.key(kind_word));
+    let needs_rows = matches!(kind, Kind::Counter | Kind::Histogram);
+    if needs_rows && collector.rows.is_none() {
+        lint.complain(at, format!("a {kind_word} counts new rows, and this collector has no `rows`; make it a gauge"));
+    }
+    if !needs_rows && collector.snapshot.is_none() {
+        lint.complain(
+            at,
+            format!("a {kind_word} shows the result of a snapshot, and this collector has none; make it a counter"),
+        );
+    }
+    help(lint, metric, at);
+    value(lint, metric, kind, at);
+    labels(lint, metric, at);
+    buckets(lint, metric, kind, at);
+    if metric.series_limit == Some(0) {
+        lint.complain(&at.key("series_limit"), "at least one series must be allowed");
+    }
+    if metric.merge.is_some() && kind != Kind::Gauge {
+        lint.complain(&at.key("merge"), "only gauges are merged");
+    }
+    if let Some(state_label) = &metric.state_label {
+        let label = metric.labels.iter().find(|label| label.name() == state_label);
+        if kind != Kind::Gauge {
+            lint.complain(&at.key("state_label"), "only a gauge can be a state set");
+        } else if label.is_none_or(|label| label.values().is_empty()) {
+            lint.complain(
+                &at.key("state_label"),
+                format!("label `{state_label}` must be among `labels`, with its `values`"),
+            );
+        }
+    }
+}
+
+pub(super) fn name(lint: &mut Lint<'_>, name: &str, kind: Kind, at: &At) {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !starts_well || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+        lint.complain(at, "a metric's name has a-z, 0-9 and _ and begins with a letter");
+        return;
+    }
+    if name == "up" || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        lint.complain(at, format!("`{name}` is reserved; begin with the application's name"));
+    }
+    if let Some(suffix) = RESERVED_SUFFIXES.iter().find(|suffix| name.ends_with(**suffix)) {
+        lint.complain(at, format!("the ending `{suffix}` is that of a histogram's parts; choose another"));
+    }
+    match kind {
+        Kind::Counter if !name.ends_with("_total") => {
+            lint.complain(at, format!("a counter's name ends in `_total`: `{name}_total`"));
+        }
+        Kind::Info if !name.ends_with("_info") => {
+            lint.complain(at, format!("an info metric's name ends in `_info`: `{name}_info`"));
+        }
+        Kind::Gauge | Kind::Histogram | Kind::Info if name.ends_with("_total") => {
+            lint.complain(at, "the ending `_total` is for counters only");
+        }
+        Kind::Gauge | Kind::Histogram if name.ends_with("_info") => {
+            lint.complain(at, "the ending `_info` is for info metrics only");
+        }
+        _ => {}
+    }
+}
+
+fn help(lint: &mut Lint<'_>, metric: &Metric, at: &At) {
+    if metric.help.trim().is_empty() {
+        lint.complain(&at.key("help"), "the help is empty; say what it counts, from which table");
+    } else if metric.help.trim().contains('\n') {
+        lint.complain(&at.key("help"), "the help has several lines; write one");
+    }
+}
+
+fn value(lint: &mut Lint<'_>, metric: &Metric, kind: Kind, at: &At) {
+    match (kind, &metric.value) {
+        (Kind::Histogram, None) => lint.complain(at, "a histogram needs `value`, the column that it observes"),
+        (Kind::Gauge, None) if metric.state_label.is_none() => {
+            lint.complain(at, "a gauge needs `value`, the column that it shows");
+        }
+        (Kind::Info, Some(_)) => lint.complain(&at.key("value"), "an info metric is always 1; remove `value`"),
+        _ => {}
+    }
+}
+
+fn labels(lint: &mut Lint<'_>, metric: &Metric, at: &At) {
+    let mut seen = BTreeSet::new();
+    for (index, label) in metric.labels.iter().enumerate() {
+        let at = at.key("labels").key(&index.to_string());
+        let name = label.name();
+        let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
+        if !starts_well || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+            lint.complain(&at, format!("label `{name}`: use a-z, 0-9 and _, and begin with a letter"));
+        } else if RESERVED_LABELS.contains(&name) {
+            lint.complain(&at, format!("label `{name}` is set by Prometheus; choose another"));
+        }
+        if !seen.insert(name) {
+            lint.complain(&at, format!("label `{name}` stands twice"));
+        }
+        let values: BTreeSet<&String> = label.values().iter().collect();
+        if values.len() < label.values().len() {
+            lint.complain(&at, format!("label `{name}` lists a value twice"));
+        }
+    }
+}
+
+fn buckets(lint: &mut Lint<'_>, metric: &Metric, kind: Kind, at: &At) {
+    let Some(buckets) = &metric.buckets else { return };
+    let at = at.key("buckets");
+    if kind != Kind::Histogram {
+        lint.complain(&at, "only a histogram has buckets");
+    } else if buckets.is_empty() {
+        lint.complain(&at, "the list is empty; leave it out for the default buckets");
+    } else if buckets.iter().any(|bound| !bound.is_finite()) || buckets.windows(2).any(|pair| pair[0] >= pair[1]) {
+        lint.complain(&at, "bounds are finite and ascend, each above the one before, without +Inf");
+    }
+}
