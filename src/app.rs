@@ -2,6 +2,7 @@
 //!
 //! It decides nothing about rows or metrics. Beside the schedule it alone may read the clock.
 
+mod check;
 mod demo;
 mod state;
 
@@ -25,6 +26,7 @@ use crate::store::{Board, Store};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
 use crate::web::{self, WebState};
 
+pub use check::check;
 pub use demo::{DemoRequest, demo};
 pub use state::{forget_state, list_state, reset_state};
 

@@ -18,7 +18,6 @@ use crate::source::{Examination, RowsQuery, SnapshotQuery, Source};
 use crate::telemetry::{Failure, State};
 
 pub use estimate::{PersonalData, SeriesEstimate};
-pub use text::text;
 
 /// Everything that was found.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -120,12 +119,17 @@ impl CollectorReport {
 
 impl Report {
     /// Whether something stops a source or a collector: then `check` ends with 1.
-    pub fn is_stopped(&self) -> bool {
+    pub fn is_fatal(&self) -> bool {
         self.sources.iter().any(|source| {
             source.failure.is_some()
                 || source.packs.is_empty()
                 || source.packs.iter().flat_map(|pack| &pack.collectors).any(CollectorReport::is_stopped)
         })
+    }
+
+    /// The report for people. `colour` adds terminal colours and changes no word.
+    pub fn text(&self, colour: bool) -> String {
+        text::text(self, colour)
     }
 
     /// The report for machines, as one JSON document.
@@ -136,9 +140,11 @@ impl Report {
     }
 }
 
-/// Asks every source. `sources` are those of the settings, by name; a source that could not be made at all is given as
-/// its failure.
-pub async fn check(settings: &Settings, sources: &[(String, Result<Arc<dyn Source>, Failure>)]) -> Report {
+/// A source by its name, or why it could not even be made.
+pub type NamedSource = (String, Result<Box<dyn Source>, Failure>);
+
+/// Asks every source of the settings; those that are not given are left out.
+pub async fn check(settings: &Settings, sources: &[NamedSource]) -> Report {
     let guard = Guard::new(settings.limits.label_length);
     let mut report = Report::default();
     for of in &settings.sources {

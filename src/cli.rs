@@ -5,6 +5,8 @@
 
 pub mod healthcheck;
 
+use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -142,7 +144,7 @@ pub struct DemoOptions {
     pub rate: u32,
     /// Address and port to serve at
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9469")]
-    pub listen: std::net::SocketAddr,
+    pub listen: SocketAddr,
 }
 
 /// Options of `state`.
@@ -215,6 +217,22 @@ pub fn parse() -> Invocation {
 /// Everything that is wrong with it.
 pub fn load_settings(options: &CommonOptions) -> Result<Settings, ConfigErrors> {
     config::load(&options.into(), &|name| std::env::var(name).ok())
+}
+
+/// Where the Rowmetry that these options describe listens. With `--listen` nothing else need be right.
+///
+/// # Errors
+/// Everything that is wrong with the configuration, when it has to be read.
+pub fn listen_address(options: &CommonOptions) -> Result<SocketAddr, ConfigErrors> {
+    match options.listen.as_deref().and_then(|listen| listen.parse().ok()) {
+        Some(address) => Ok(address),
+        None => load_settings(options).map(|settings| settings.listen),
+    }
+}
+
+/// Whether a person looks at standard output and wants colours there.
+pub fn wants_colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 impl From<&CommonOptions> for Overrides {
@@ -343,6 +361,12 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_healthcheck_needs_no_more_than_the_address() {
+        let options = CommonOptions { listen: Some("127.0.0.1:7".into()), ..CommonOptions::default() };
+        assert_eq!(listen_address(&options).map(|address| address.port()), Ok(7));
     }
 
     #[test]

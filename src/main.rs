@@ -34,9 +34,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             print!("{}", reference::metrics(pack::builtin()?.iter().map(|pack| &**pack)));
         }
         Command::Healthcheck(options) => {
-            return with_settings(&options, |settings| {
-                cli::healthcheck::ask(settings.listen)?;
-                Ok(ExitCode::SUCCESS)
+            return Ok(match cli::listen_address(&options) {
+                Ok(address) => {
+                    cli::healthcheck::ask(address)?;
+                    ExitCode::SUCCESS
+                }
+                Err(errors) => bad_usage(&errors),
             });
         }
         Command::Serve(options) => {
@@ -56,7 +59,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             };
             runtime()?.block_on(app::demo(request))?;
         }
-        Command::Check(_) => todo_check(),
+        Command::Check(options) => {
+            return with_settings(&options.common, |settings| {
+                let json = options.format == ReportFormat::Json;
+                let report = runtime()?.block_on(app::check(&settings, options.source.as_deref()))?;
+                print!("{}", if json { report.json() } else { report.text(cli::wants_colour()) });
+                Ok(if report.is_fatal() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+            });
+        }
         Command::State(options) => return state(options.action),
     }
     Ok(ExitCode::SUCCESS)
@@ -85,15 +95,15 @@ fn with_settings(
 ) -> anyhow::Result<ExitCode> {
     match cli::load_settings(options) {
         Ok(settings) => body(settings),
-        Err(errors) => {
-            eprintln!("{errors}");
-            Ok(ExitCode::from(BAD_USAGE))
-        }
+        Err(errors) => Ok(bad_usage(&errors)),
     }
+}
+
+fn bad_usage(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(BAD_USAGE)
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
-
-fn todo_check() {}

@@ -34,8 +34,8 @@ struct Garden {
     seeds: Result<Examination, Failure>,
 }
 
-fn garden(seeds: Result<Examination, Failure>) -> Arc<dyn Source> {
-    Arc::new(Garden { tables: Ok(vec!["sprout".into()]), seeds })
+fn garden(seeds: Result<Examination, Failure>) -> Box<dyn Source> {
+    Box::new(Garden { tables: Ok(vec!["sprout".into()]), seeds })
 }
 
 #[async_trait]
@@ -122,7 +122,7 @@ fn settings() -> Settings {
     }
 }
 
-async fn report(source: Result<Arc<dyn Source>, Failure>) -> Report {
+async fn report(source: Result<Box<dyn Source>, Failure>) -> Report {
     check(&settings(), &[("garden".into(), source)]).await
 }
 
@@ -134,10 +134,10 @@ fn fine_seeds() -> Result<Examination, Failure> {
 async fn a_report_reads_well_and_holds_no_secret() {
     let hidden = Failure::new(Reason::RowsHidden, "row-level security hides rows of seed from the role");
     let report = report(Ok(garden(Err(hidden)))).await;
-    assert!(report.is_stopped());
-    insta::assert_snapshot!("text", text(&report, false));
+    assert!(report.is_fatal());
+    insta::assert_snapshot!("text", report.text(false));
     insta::assert_snapshot!("json", report.json());
-    for text in [text(&report, true), report.json(), format!("{report:?}")] {
+    for text in [report.text(true), report.json(), format!("{report:?}")] {
         assert!(!text.contains("hunter2") && !text.contains("ann@"), "{text}");
     }
 }
@@ -145,22 +145,22 @@ async fn a_report_reads_well_and_holds_no_secret() {
 #[tokio::test]
 async fn colours_change_no_word() {
     let report = report(Ok(garden(fine_seeds()))).await;
-    let coloured = text(&report, true);
+    let coloured = report.text(true);
     assert!(coloured.contains("\x1b[32mfine    \x1b[0mbeds"), "{coloured}");
     let mut plain = coloured;
     for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[33m", "\x1b[31;1m"] {
         plain = plain.replace(code, "");
     }
-    assert_eq!(plain, text(&report, false));
+    assert_eq!(plain, report.text(false));
 }
 
 #[tokio::test]
 async fn remarks_alone_stop_nothing() {
     let found = report(Ok(garden(fine_seeds()))).await;
-    assert!(!found.is_stopped());
+    assert!(!found.is_fatal());
     let fatal = Finding { fatal: true, message: "no column at".into(), sql: None };
     let seeds = Examination { findings: vec![fatal], ..Examination::default() };
-    assert!(report(Ok(garden(Ok(seeds)))).await.is_stopped());
+    assert!(report(Ok(garden(Ok(seeds)))).await.is_fatal());
 }
 
 #[tokio::test]
@@ -168,10 +168,10 @@ async fn a_source_out_of_reach_is_one_failure() {
     let unreachable = || Failure::new(Reason::Unreachable, "db.example:6432 does not answer");
     let asked = Garden { tables: Err(unreachable()), seeds: fine_seeds() };
     let broken = garden(Err(unreachable()));
-    for source in [Err(unreachable()), Ok(Arc::new(asked) as Arc<dyn Source>), Ok(broken)] {
+    for source in [Err(unreachable()), Ok(Box::new(asked) as Box<dyn Source>), Ok(broken)] {
         let report = report(source).await;
-        assert!(report.is_stopped());
-        let text = text(&report, false);
+        assert!(report.is_fatal());
+        let text = report.text(false);
         assert_eq!(text.matches("unreachable: db.example:6432 does not answer").count(), 1, "{text}");
         assert!(text.ends_with("; 1 source out of reach.\n"), "{text}");
         assert_eq!(report.sources[0].role, None);
@@ -181,9 +181,9 @@ async fn a_source_out_of_reach_is_one_failure() {
 #[tokio::test]
 async fn no_pack_that_applies_is_a_finding() {
     let bare = Garden { tables: Ok(vec![]), seeds: fine_seeds() };
-    let report = report(Ok(Arc::new(bare))).await;
-    assert!(report.is_stopped());
-    let text = text(&report, false);
+    let report = report(Ok(Box::new(bare))).await;
+    assert!(report.is_fatal());
+    let text = report.text(false);
     assert!(text.contains("no pack applies") && text.contains("Known packs: plants"), "{text}");
 }
 
@@ -192,6 +192,6 @@ async fn a_named_pack_applies_without_its_tables() {
     let mut settings = settings();
     settings.sources[0].packs = Some(vec!["plants".into()]);
     let bare = Garden { tables: Ok(vec![]), seeds: fine_seeds() };
-    let report = check(&settings, &[("garden".into(), Ok(Arc::new(bare)))]).await;
+    let report = check(&settings, &[("garden".into(), Ok(Box::new(bare)))]).await;
     assert_eq!(report.sources[0].packs.len(), 1);
 }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use super::{CollectorReport, FailureReport, PersonalData, Report, SeriesEstimate, SourceReport};
 
 /// Writes the report. `colour` adds terminal colours and changes no word.
-pub fn text(report: &Report, colour: bool) -> String {
+pub(super) fn text(report: &Report, colour: bool) -> String {
     let mut page = Page { text: String::new(), colour };
     for source in &report.sources {
         page.source(source);

@@ -211,7 +211,7 @@ impl Check<'_> {
             if !PAGE_ROWS.contains(&rows) {
                 let path = at(own.page_rows.is_some(), "page_rows");
                 let (low, high) = (PAGE_ROWS.start(), PAGE_ROWS.end());
-                self.complain(&strs(&path), &format!("expected a number of rows from {low} to {high}"));
+                self.complain(&strs(&path), format!("expected a number of rows from {low} to {high}"));
             }
             settings.page_rows = rows;
         }
@@ -227,7 +227,7 @@ impl Check<'_> {
             (None, Some(file)) => match std::fs::read_to_string(file) {
                 Ok(text) => ("url_file", SecretString::from(text.trim())),
                 Err(error) => {
-                    self.complain(&["sources", index, "url_file"], &format!("the file cannot be read: {error}"));
+                    self.complain(&["sources", index, "url_file"], format!("the file cannot be read: {error}"));
                     return None;
                 }
             },
@@ -245,7 +245,7 @@ impl Check<'_> {
         match address::recognise(&url) {
             Ok(address) => Some(address),
             Err(message) => {
-                self.complain(&["sources", index, key], &message);
+                self.complain(&["sources", index, key], message);
                 None
             }
         }
@@ -291,7 +291,7 @@ impl Check<'_> {
         let shown = self.shown(path, name);
         self.complain(
             &strs(path),
-            &format!("there is no collector {}{suggestion}; write pack/collector", quoted(&shown)),
+            format!("there is no collector {}{suggestion}; write pack/collector", quoted(&shown)),
         );
     }
 
