@@ -135,6 +135,15 @@ impl Default for WebSettings {
     }
 }
 
+impl Settings {
+    /// The values of a pack's parameters: the operator's, else the pack's own.
+    pub fn parameters_of(&self, pack: &Pack) -> Vec<(String, f64)> {
+        let own = self.parameters.get(&pack.app);
+        let value = |name: &String, default: f64| own.and_then(|own| own.get(name)).copied().unwrap_or(default);
+        pack.parameters.iter().map(|(name, of)| (name.clone(), value(name, of.value))).collect()
+    }
+}
+
 impl SourceSettings {
     /// A source with every default.
     pub fn new(name: impl Into<String>, system: System, url: SecretString) -> Self {

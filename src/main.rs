@@ -56,14 +56,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             };
             runtime()?.block_on(app::demo(request))?;
         }
-        Command::Check(options) => {
-            return with_settings(&options.common, |settings| {
-                let json = options.format == ReportFormat::Json;
-                let report = runtime()?.block_on(app::check(&settings, options.source.as_deref()))?;
-                print!("{}", if json { report.json() } else { report.text() });
-                Ok(if report.is_fatal() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-            });
-        }
+        Command::Check(_) => todo_check(),
         Command::State(options) => return state(options.action),
     }
     Ok(ExitCode::SUCCESS)
@@ -102,3 +95,5 @@ fn with_settings(
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
+
+fn todo_check() {}

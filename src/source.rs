@@ -4,6 +4,7 @@
 
 pub mod instant;
 pub mod postgres;
+mod query;
 pub mod rows;
 pub mod sqlite;
 
