@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A module imports only what stands before it.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "family",
     "duration",
     "yaml",
@@ -21,6 +21,7 @@ const ORDER: [&str; 19] = [
     "demo",
     "schedule",
     "app",
+    "reference",
     "cli",
     "lib",
     "main",

@@ -236,7 +236,7 @@ impl Database<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::wait::eventually;
+    use super::super::wait::eventually;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn databases_are_apart_and_roles_need_their_password() {

@@ -112,7 +112,7 @@ impl Truth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::harness::Cluster;
+    use super::super::Cluster;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn every_kind_of_difference_is_told() {
