@@ -3,5 +3,9 @@
 //! Nothing here may read a source, change a count or end the process; it only tells.
 
 pub mod failure;
+pub mod metrics;
+pub mod replaced;
 
-pub use failure::{Failure, Reason, State};
+pub use failure::{Failure, Ignored, Reason, State};
+pub use metrics::{CollectorMetrics, Metrics};
+pub use replaced::Replaced;
