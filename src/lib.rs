@@ -5,8 +5,10 @@
 
 pub mod config;
 pub mod duration;
+pub mod exposition;
 pub mod family;
 pub mod pack;
 pub mod source;
 pub mod store;
 pub mod telemetry;
+pub mod web;

@@ -9,12 +9,11 @@ use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use collector::CollectorVecs;
 pub use collector::CollectorMetrics;
+use collector::CollectorVecs;
 
 /// Bounds of the time to write state, in seconds: an fsync on a good disk to a disk that hangs.
 const STATE_WRITE_BUCKETS: [f64; 8] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0];

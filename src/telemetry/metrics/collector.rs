@@ -84,7 +84,10 @@ impl CollectorVecs {
                 "rowmetry_collector_horizon_lag_seconds",
                 "Age of the moment before which everything is settled; grows while a transaction stays open.",
             ),
-            look_back: gauge("rowmetry_collector_look_back_seconds", "How far back the last read looked for late rows."),
+            look_back: gauge(
+                "rowmetry_collector_look_back_seconds",
+                "How far back the last read looked for late rows.",
+            ),
             behind: gauge(
                 "rowmetry_collector_behind_seconds",
                 "Age of the newest row read while more rows wait; 0 when none waits.",
@@ -361,8 +364,10 @@ mod tests {
         assert_eq!(value(&metrics, "rowmetry_collector_state", "state=\"ok\"").as_deref(), Some("1"));
         handle.failed(Reason::LockTimeout, 1.5);
         handle.ignored(Ignored::Negative, 3);
-        let states: Vec<String> =
-            lines(&metrics).into_iter().filter(|l| l.starts_with("rowmetry_collector_state") && l.ends_with(" 1")).collect();
+        let states: Vec<String> = lines(&metrics)
+            .into_iter()
+            .filter(|l| l.starts_with("rowmetry_collector_state") && l.ends_with(" 1"))
+            .collect();
         assert_eq!(states.len(), 1, "{states:?}");
         assert!(states[0].contains("state=\"timeout\""), "{states:?}");
         for (name, part, expected) in [
