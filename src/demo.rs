@@ -28,8 +28,11 @@ const STEP: Duration = Duration::from_millis(200);
 /// How long a writer waits for a reader or another writer to leave the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Events that are written in one transaction. A demo that slept (a closed laptop) catches up in such portions.
+/// Events that are written in one transaction. A demo that could not write for a while catches up in such portions.
 const EVENTS_A_TRANSACTION: usize = 2000;
+
+/// What was due longer ago than this never happens: a demo that slept for a night does not live it through.
+const CATCH_UP: Duration = Duration::from_secs(600);
 
 /// The time now, in microseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> Micros + Send + Sync>;
@@ -148,6 +151,11 @@ impl Traffic {
         Arc::clone(&self.progress)
     }
 
+    /// How many things happen in a second when the rate is 1.
+    pub fn events_per_second(&self) -> f64 {
+        self.actions.iter().map(|action| 1e6 / action.every_micros()).sum()
+    }
+
     /// Lets things happen, `rate` times as often as the script says, until `shutdown` is ready.
     ///
     /// # Errors
@@ -174,6 +182,7 @@ impl Traffic {
     /// When the database cannot be written.
     pub async fn advance(&mut self, now: Micros, rate: f64) -> Result<usize, DemoError> {
         let mut events = 0;
+        self.timetable.leave_out_before(now - CATCH_UP.as_micros() as Micros);
         while events < EVENTS_A_TRANSACTION {
             let Some((index, at)) = self.timetable.next_until(now, &self.actions, rate, &mut self.lots) else { break };
             if events == 0 {

@@ -112,20 +112,43 @@ fn rows_with_data(pack: &Pack, collector: &Collector, metric: &Metric) -> String
     format!("select count({value}) from ({read}) q where {new}")
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn traffic_runs_until_it_is_told_to_stop() {
     let folder = tempfile::tempdir().expect("a folder");
-    let begun = tokio::time::Instant::now();
-    let clock: Clock = Arc::new(move || START + begun.elapsed().as_micros() as Micros);
+    // Two seconds pass between two looks.
+    let looks = AtomicU64::new(0);
+    let clock: Clock = Arc::new(move || START + looks.fetch_add(1, Ordering::Relaxed) as i64 * 2 * SECOND);
     let traffic = Traffic::prepare(folder.path(), 4, clock).await.expect("the demo's scripts run");
     assert_eq!(traffic.database_url(), format!("sqlite:{}", folder.path().join("demo.db").display()));
     let progress = traffic.progress();
-    assert_eq!(progress.summary().statements, 0);
-    let summary = traffic.run(5.0, tokio::time::sleep(Duration::from_secs(10))).await.expect("it runs");
+    assert_eq!(progress.summary(), TrafficSummary { statements: 0, rows: 0 });
+    let enough = async {
+        while progress.summary().statements < 300 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let run = tokio::time::timeout(Duration::from_secs(60), traffic.run(5.0, enough));
+    let summary = run.await.expect("300 statements need no minute").expect("it runs");
     assert_eq!(progress.summary(), summary);
-    // About 14 statements a second in the scripts, 5 times as often, for 10 seconds.
-    assert!((200..4000).contains(&summary.statements), "{summary:?}");
+    // It stops at the next look, and nearly every statement writes about one row.
+    assert!((300..3000).contains(&summary.statements), "{summary:?}");
     assert!(summary.rows > 100 && summary.rows < summary.statements * 3, "{summary:?}");
+}
+
+#[tokio::test]
+async fn a_night_asleep_is_not_lived_through() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut traffic = traffic(folder.path(), 5).await;
+    let morning = START + 10 * 3600 * SECOND;
+    let mut events = 0;
+    loop {
+        match traffic.advance(morning, 1.0).await.expect("the demo's actions run") {
+            0 => break,
+            more => events += more,
+        }
+    }
+    // About 14 events a second for the 10 minutes that are caught up.
+    assert!((2000..20_000).contains(&events), "{events} events");
 }
 
 #[tokio::test]

@@ -51,4 +51,11 @@ impl Timetable {
         self.due[index] = at.saturating_add((pause as Micros).max(1));
         Some((index, at))
     }
+
+    /// What was due before `at` is due at `at`, once.
+    pub(super) fn leave_out_before(&mut self, at: Micros) {
+        for due in &mut self.due {
+            *due = at.max(*due);
+        }
+    }
 }
