@@ -3,6 +3,12 @@
 //! [`Settings`] is the validated form, the only one the rest of the program sees. Secrets are a type that does not
 //! print. Nothing here connects anywhere.
 
+pub mod address;
+mod fill;
+pub mod load;
+pub mod raw;
+mod validate;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +19,8 @@ use secrecy::SecretString;
 
 use crate::family::Micros;
 use crate::pack::{Pack, System};
+
+pub use load::{ConfigErrors, Overrides, load};
 
 /// Everything that is configured, checked.
 #[derive(Debug, Clone)]
@@ -124,6 +132,15 @@ impl Default for WebSettings {
             write_timeout: Duration::from_secs(30),
             reload_endpoint: false,
         }
+    }
+}
+
+impl Settings {
+    /// The values of a pack's parameters: the operator's, else the pack's own.
+    pub fn parameters_of(&self, pack: &Pack) -> Vec<(String, f64)> {
+        let own = self.parameters.get(&pack.app);
+        let value = |name: &String, default: f64| own.and_then(|own| own.get(name)).copied().unwrap_or(default);
+        pack.parameters.iter().map(|(name, of)| (name.clone(), value(name, of.value))).collect()
     }
 }
 

@@ -3,12 +3,17 @@
 //! The flow is one way, and so are the imports: a module names only those before it in this list. A small test keeps
 //! it so.
 
+pub mod check;
+pub mod cli;
+pub mod collector;
 pub mod config;
 pub mod demo;
 pub mod duration;
 pub mod family;
 pub mod pack;
+pub mod reference;
 pub mod source;
+pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod yaml;

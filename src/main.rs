@@ -1,3 +1,109 @@
-//! The `rowmetry` binary.
+//! The `rowmetry` binary: reads the command line, starts the log, and hands over.
 
-fn main() {}
+use std::process::ExitCode;
+
+use rowmetry::app::{self, DemoRequest};
+use rowmetry::cli::{self, Command, CommonOptions, DocsPage, ReportFormat, SchemaKind, StateAction};
+use rowmetry::config::Settings;
+use rowmetry::{pack, reference, telemetry};
+
+/// Exit code for a wrong command line or configuration.
+const BAD_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let invocation = cli::parse();
+    if let Err(error) = telemetry::log::start(invocation.log.log.as_deref(), invocation.log.log_format) {
+        eprintln!("{error}");
+        return ExitCode::from(BAD_USAGE);
+    }
+    match run(invocation.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Schema(SchemaKind::Config) => print!("{}", reference::config_schema()),
+        Command::Schema(SchemaKind::Pack) => print!("{}", reference::pack_schema()),
+        Command::Docs(DocsPage::Configuration) => print!("{}", reference::configuration()),
+        Command::Docs(DocsPage::Metrics) => {
+            print!("{}", reference::metrics(pack::builtin()?.iter().map(|pack| &**pack)));
+        }
+        Command::Healthcheck(options) => {
+            return Ok(match cli::listen_address(&options) {
+                Ok(address) => {
+                    cli::healthcheck::ask(address)?;
+                    ExitCode::SUCCESS
+                }
+                Err(errors) => bad_usage(&errors),
+            });
+        }
+        Command::Serve(options) => {
+            return with_settings(&options.common, |settings| {
+                let common = options.common.clone();
+                let load = Box::new(move || cli::load_settings(&common).map_err(|errors| errors.to_string()));
+                runtime()?.block_on(app::serve(settings, load))?;
+                Ok(ExitCode::SUCCESS)
+            });
+        }
+        Command::Demo(options) => {
+            let request = DemoRequest {
+                listen: options.listen,
+                seed: options.seed,
+                rate: options.rate,
+                duration: options.duration,
+            };
+            runtime()?.block_on(app::demo(request))?;
+        }
+        Command::Check(options) => {
+            return with_settings(&options.common, |settings| {
+                let json = options.format == ReportFormat::Json;
+                let report = runtime()?.block_on(app::check(&settings, options.source.as_deref()))?;
+                print!("{}", if json { report.json() } else { report.text(cli::wants_colour()) });
+                Ok(if report.is_fatal() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+            });
+        }
+        Command::State(options) => return state(options.action),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn state(action: StateAction) -> anyhow::Result<ExitCode> {
+    let (StateAction::List { common, .. } | StateAction::Reset { common, .. } | StateAction::Forget { common, .. }) =
+        &action;
+    with_settings(common, |settings| {
+        let text = runtime()?.block_on(async {
+            match &action {
+                StateAction::List { format, .. } => app::list_state(&settings, *format == ReportFormat::Json).await,
+                StateAction::Reset { id, .. } => app::reset_state(&settings, id).await,
+                StateAction::Forget { id, .. } => app::forget_state(&settings, id).await,
+            }
+        })?;
+        print!("{text}");
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Reads the configuration and hands it on; a bad one is told whole and ends with its own exit code.
+fn with_settings(
+    options: &CommonOptions,
+    body: impl FnOnce(Settings) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    match cli::load_settings(options) {
+        Ok(settings) => body(settings),
+        Err(errors) => Ok(bad_usage(&errors)),
+    }
+}
+
+fn bad_usage(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(BAD_USAGE)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

@@ -2,7 +2,11 @@
 //!
 //! A source never writes, never keeps a count and never decides what a row means. Each driver is named in its own file.
 
+pub mod instant;
+pub mod postgres;
+mod query;
 pub mod rows;
+pub mod sqlite;
 
 use async_trait::async_trait;
 
@@ -11,6 +15,7 @@ use crate::pack::System;
 use crate::telemetry::Failure;
 
 pub use rows::Rows;
+pub use sqlite::SqliteSource;
 
 /// A database that is read.
 #[async_trait]
@@ -20,6 +25,12 @@ pub trait Source: Send + Sync {
 
     /// What kind of database it is.
     fn system(&self) -> System;
+
+    /// The database's own view of this moment, without reading any table.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    async fn moment(&self) -> Result<Moment, Failure>;
 
     /// Which of these tables or views exist for the role (plain names or `schema.name`).
     ///
@@ -136,6 +147,10 @@ pub struct RowsPage {
     pub moment: Moment,
     /// Where to continue, when there is more.
     pub next: Option<PagePosition>,
+    /// Where the next sweep is to continue, in rowid mode.
+    /// Where the next read continues when there is no more now, in modes that keep a place (rowid); else none, and
+    /// the next read begins at its floor.
+    pub resume: Option<PagePosition>,
 }
 
 /// The database's own view of the moment of a read.
@@ -154,8 +169,8 @@ pub struct Moment {
     pub identity: String,
     /// Whether an index serves the time column; without it a read costs the whole table.
     pub indexed: bool,
-    /// Rows ever deleted from the table, as the database's statistics count them.
-    pub deleted: Option<i64>,
+    /// How many rows were ever deleted, where the database keeps count.
+    pub deletions: Deletions,
 }
 
 /// What a snapshot collector reads.
@@ -176,8 +191,17 @@ pub struct SnapshotQuery {
 pub struct WindowCount {
     /// Rows in it.
     pub rows: u64,
-    /// Rows ever deleted from the table, as the database's statistics count them.
-    pub deleted: Option<i64>,
+    /// How many rows were ever deleted, where the database keeps count.
+    pub deletions: Deletions,
+}
+
+/// What the database knows of rows that went away; lets the audit tell a deleted row from one counted twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Deletions {
+    /// Rows ever deleted from the table, as the statistics count them.
+    pub rows: Option<i64>,
+    /// Changes whenever the table's storage is replaced (TRUNCATE, rewrite, drop and create).
+    pub storage: Option<i64>,
 }
 
 /// What `check` learnt of one collector.

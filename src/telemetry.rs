@@ -3,5 +3,6 @@
 //! Nothing here may read a source, change a count or end the process; it only tells.
 
 pub mod failure;
+pub mod log;
 
-pub use failure::{Failure, Reason, State};
+pub use failure::{Failure, Ignored, Reason, State};

@@ -71,6 +71,8 @@ pub enum Reason {
     Timeout,
     /// `lock_timeout` passed: somebody holds the table.
     LockTimeout,
+    /// The server said nothing at all, not even that it ran out of time: it, or the way to it, is frozen.
+    Silent,
     /// The server could not be reached, or the connection broke.
     Unreachable,
     /// The server refused user, password or database.
@@ -89,13 +91,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order in which they are exported.
-    pub const ALL: [Reason; 13] = [
+    pub const ALL: [Reason; 14] = [
         Reason::MissingTable,
         Reason::MissingColumn,
         Reason::Forbidden,
         Reason::RowsHidden,
         Reason::Timeout,
         Reason::LockTimeout,
+        Reason::Silent,
         Reason::Unreachable,
         Reason::BadCredentials,
         Reason::TooManyConnections,
@@ -114,6 +117,7 @@ impl Reason {
             Reason::RowsHidden => "rows_hidden",
             Reason::Timeout => "timeout",
             Reason::LockTimeout => "lock_timeout",
+            Reason::Silent => "silent",
             Reason::Unreachable => "unreachable",
             Reason::BadCredentials => "bad_credentials",
             Reason::TooManyConnections => "too_many_connections",
@@ -130,7 +134,7 @@ impl Reason {
             Reason::MissingTable | Reason::MissingColumn => State::Absent,
             Reason::Forbidden => State::Forbidden,
             Reason::RowsHidden => State::RowsHidden,
-            Reason::Timeout | Reason::LockTimeout => State::Timeout,
+            Reason::Timeout | Reason::LockTimeout | Reason::Silent => State::Timeout,
             Reason::Unreachable | Reason::BadCredentials | Reason::TooManyConnections => State::Unreachable,
             Reason::BadQuery | Reason::BadReply | Reason::StateWrite | Reason::DefinitionChanged => State::Error,
         }
@@ -138,7 +142,7 @@ impl Reason {
 
     /// Whether the whole source is out of reach, so that its other collectors need not try in turn.
     pub const fn is_source_wide(self) -> bool {
-        matches!(self, Reason::Unreachable | Reason::BadCredentials | Reason::TooManyConnections)
+        matches!(self, Reason::Silent | Reason::Unreachable | Reason::BadCredentials | Reason::TooManyConnections)
     }
 }
 
@@ -162,5 +166,56 @@ impl Failure {
     /// Makes a failure.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
         Failure { reason, message: message.into() }
+    }
+}
+
+/// Why a row, or its value for one metric, was not counted. Exported as `rowmetry_rows_ignored_total`, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ignored {
+    /// Its key was counted before.
+    AlreadyCounted,
+    /// It happened before counting began.
+    History,
+    /// The value is no number.
+    NotANumber,
+    /// The value is NaN or infinite.
+    NotFinite,
+    /// The value is below zero, where a counter would have to go back.
+    Negative,
+    /// The value, or the sum with it, has more digits than are kept exactly.
+    OutOfRange,
+    /// A key column is NULL, so that the row cannot be told from others.
+    KeyMissing,
+}
+
+impl Ignored {
+    /// Every reason, in the order in which they are exported.
+    pub const ALL: [Ignored; 7] = [
+        Ignored::AlreadyCounted,
+        Ignored::History,
+        Ignored::NotANumber,
+        Ignored::NotFinite,
+        Ignored::Negative,
+        Ignored::OutOfRange,
+        Ignored::KeyMissing,
+    ];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ignored::AlreadyCounted => "already_counted",
+            Ignored::History => "history",
+            Ignored::NotANumber => "not_a_number",
+            Ignored::NotFinite => "not_finite",
+            Ignored::Negative => "negative",
+            Ignored::OutOfRange => "out_of_range",
+            Ignored::KeyMissing => "key_missing",
+        }
+    }
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -17,24 +17,26 @@ const SHOWN_KEY_LENGTH: usize = 40;
 /// # Errors
 /// Everything that does not fit, in the order of the file.
 pub fn read<T: DeserializeOwned + JsonSchema>(file: &str, tree: &mut Node) -> Result<T, Vec<Complaint>> {
+    let (value, complaints) = read_what_fits(file, tree);
+    value.filter(|_| complaints.is_empty()).ok_or(complaints)
+}
+
+/// Makes `T` of what fits: keys that are unknown or whose value does not fit are taken out of the tree and told. So
+/// the rest can be looked at, and everything that is wrong is told at once. No `T` when what is left lacks something.
+pub fn read_what_fits<T: DeserializeOwned + JsonSchema>(file: &str, tree: &mut Node) -> (Option<T>, Vec<Complaint>) {
     let schema = schemars::schema_for!(T).to_value();
     let mut complaints = Vec::new();
     let line = tree.line;
     let mut walk = Walk { file, root: &schema, complaints: &mut complaints };
     walk.node(&schema, tree, line, "");
-    if !complaints.is_empty() {
-        return Err(complaints);
+    let value = serde_json::from_value(tree.to_json());
+    if value.is_err() && complaints.is_empty() {
+        // The walk has looked at everything that serde looks at, so this happens only if the two disagree. Serde's
+        // words could quote a value, so they are left out.
+        let message = "the file fits its schema but cannot be read; please report this with the file's keys".into();
+        complaints.push(Complaint { file: file.into(), line: None, place: String::new(), message });
     }
-    // The walk has looked at everything that serde looks at, so this fails only if the two disagree. Its words could
-    // quote a value, so they are left out.
-    serde_json::from_value(tree.to_json()).map_err(|_| {
-        vec![Complaint {
-            file: file.into(),
-            line: None,
-            place: String::new(),
-            message: "the file fits its schema but cannot be read; please report this with the file's keys".into(),
-        }]
-    })
+    (value.ok(), complaints)
 }
 
 struct Walk<'a> {
@@ -44,12 +46,15 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn complain(&mut self, line: u64, place: &str, message: String) {
+    /// Always false: what is complained of does not fit.
+    fn complain(&mut self, line: u64, place: &str, message: String) -> bool {
         let line = (line > 0).then_some(line);
         self.complaints.push(Complaint { file: self.file.into(), line, place: place.into(), message });
+        false
     }
 
-    fn node(&mut self, schema: &Json, node: &mut Node, line: u64, place: &str) {
+    /// Whether the node fits, once its unfitting parts are taken out.
+    fn node(&mut self, schema: &Json, node: &mut Node, line: u64, place: &str) -> bool {
         let schema = self.resolve(schema);
         if let Some(choices) = schema["anyOf"].as_array() {
             let choice = choices.iter().find(|choice| self.admits(choice, &node.value));
@@ -59,10 +64,8 @@ impl Walk<'_> {
             };
         }
         if let Some(words) = words(&schema) {
-            if !text(&node.value).is_some_and(|text| words.contains(&text)) {
-                self.complain(line, place, format!("expected one of {}", words.join(", ")));
-            }
-            return;
+            let fits = text(&node.value).is_some_and(|text| words.contains(&text));
+            return fits || self.complain(line, place, format!("expected one of {}", words.join(", ")));
         }
         fill(&schema, &mut node.value);
         if !self.admits(&schema, &node.value) {
@@ -71,86 +74,75 @@ impl Walk<'_> {
         match &mut node.value {
             Value::Map(entries) => self.map(&schema, entries, line, place),
             Value::List(items) => {
+                let mut all = true;
                 for (index, item) in items.iter_mut().enumerate() {
                     let line = item.line;
-                    self.node(&schema["items"], item, line, &format!("{place}[{index}]"));
+                    all &= self.node(&schema["items"], item, line, &format!("{place}[{index}]"));
                 }
+                all
             }
             Value::Text(_) | Value::Filled { .. } => self.text(&schema, &node.value, line, place),
             Value::Number(number) => self.number(&schema, number.as_f64().unwrap_or(f64::NAN), line, place),
-            Value::Null | Value::Bool(_) => {}
+            Value::Null | Value::Bool(_) => true,
         }
     }
 
-    fn map(&mut self, schema: &Json, entries: &mut [super::Entry], line: u64, place: &str) {
+    fn map(&mut self, schema: &Json, entries: &mut Vec<super::Entry>, line: u64, place: &str) -> bool {
         let empty = serde_json::Map::new();
         let properties = schema["properties"].as_object().unwrap_or(&empty);
-        for entry in entries.iter_mut() {
-            let inner =
-                if place.is_empty() { shown_key(&entry.key) } else { format!("{place}.{}", shown_key(&entry.key)) };
+        let required: Vec<&str> =
+            schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        let missing: Vec<&str> =
+            required.iter().copied().filter(|key| !entries.iter().any(|entry| entry.key == *key)).collect();
+        entries.retain_mut(|entry| {
+            let key = shown_key(&entry.key);
+            let inner = if place.is_empty() { key } else { format!("{place}.{key}") };
             let line = entry.line;
             if let Some(property) = properties.get(&entry.key) {
-                self.node(property, &mut entry.node, line, &inner);
+                self.node(property, &mut entry.node, line, &inner)
             } else if schema["additionalProperties"].is_object() {
-                self.node(&schema["additionalProperties"], &mut entry.node, line, &inner);
+                self.node(&schema["additionalProperties"], &mut entry.node, line, &inner)
             } else {
                 let suggestion = did_you_mean(&entry.key, properties.keys().map(String::as_str));
-                let mend = if suggestion.is_empty() {
-                    let known: Vec<&str> = properties.keys().map(String::as_str).collect();
-                    format!("; known here: {}", known.join(", "))
-                } else {
-                    suggestion
-                };
-                self.complain(line, &inner, format!("there is no such key{mend}"));
+                let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+                let known = format!("; known here: {}", known.join(", "));
+                let mend = if suggestion.is_empty() { known } else { suggestion };
+                self.complain(line, &inner, format!("there is no such key{mend}"))
             }
+        });
+        for key in &missing {
+            self.complain(line, place, format!("`{key}` is missing"));
         }
-        for required in schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str) {
-            if !entries.iter().any(|entry| entry.key == required) {
-                self.complain(line, place, format!("`{required}` is missing"));
-            }
-        }
+        required.iter().all(|key| entries.iter().any(|entry| entry.key == *key))
     }
 
-    fn text(&mut self, schema: &Json, value: &Value, line: u64, place: &str) {
+    fn text(&mut self, schema: &Json, value: &Value, line: u64, place: &str) -> bool {
         let is_duration = schema["pattern"].as_str() == Some(duration::PATTERN);
-        if is_duration && text(value).is_some_and(|text| duration::parse(text).is_err()) {
-            self.complain(
-                line,
-                place,
-                "expected a length of time: a number and one of ms, s, m, h, d, such as `30s`".into(),
-            );
-        }
+        let fits = !is_duration || text(value).is_some_and(|text| duration::parse(text).is_ok());
+        let message = "expected a length of time: a number and one of ms, s, m, h, d, such as `30s`";
+        fits || self.complain(line, place, message.into())
     }
 
-    fn number(&mut self, schema: &Json, number: f64, line: u64, place: &str) {
+    fn number(&mut self, schema: &Json, number: f64, line: u64, place: &str) -> bool {
         let minimum = schema["minimum"].as_f64().unwrap_or(f64::NEG_INFINITY);
         let maximum = schema["maximum"].as_f64().unwrap_or(match schema["format"].as_str() {
             Some("uint32") => f64::from(u32::MAX),
             Some("uint16") => f64::from(u16::MAX),
-            Some("uint" | "uint64") => 9_007_199_254_740_992.0,
             _ => f64::INFINITY,
         });
-        if number < minimum || number > maximum {
-            let range = match (minimum.is_finite(), maximum.is_finite()) {
-                (true, true) => format!("from {minimum} to {maximum}"),
-                (true, false) => format!("of at least {minimum}"),
-                _ => format!("of at most {maximum}"),
-            };
-            self.complain(line, place, format!("expected a number {range}"));
-        }
+        let range = match (minimum.is_finite(), maximum.is_finite()) {
+            (true, true) => format!("from {minimum} to {maximum}"),
+            (true, false) => format!("of at least {minimum}"),
+            _ => format!("of at most {maximum}"),
+        };
+        (minimum..=maximum).contains(&number) || self.complain(line, place, format!("expected a number {range}"))
     }
 
-    fn mismatch(&mut self, choices: &[Json], line: u64, place: &str) {
-        let mut kinds: Vec<String> = Vec::new();
-        for choice in choices {
-            for kind in kinds_of(&self.resolve(choice)) {
-                let kind = kind.to_owned();
-                if kind != "nothing" && !kinds.contains(&kind) {
-                    kinds.push(kind);
-                }
-            }
-        }
-        self.complain(line, place, format!("expected {}", kinds.join(" or ")));
+    fn mismatch(&mut self, choices: &[Json], line: u64, place: &str) -> bool {
+        let mut kinds: Vec<&str> = choices.iter().flat_map(|choice| kinds_of(&self.resolve(choice))).collect();
+        kinds.dedup();
+        kinds.retain(|kind| *kind != "nothing");
+        self.complain(line, place, format!("expected {}", kinds.join(" or ")))
     }
 
     fn resolve(&self, schema: &Json) -> Json {

@@ -119,7 +119,7 @@ fn collectors_keep_to_their_rules() {
     let metric = "metrics:\n      - {counter: plants_total, help: x}";
     let rows = "rows: {table: sprout, key: id, time: at";
     for (body, wanted) in [
-        (format!("{metric}"), "neither `rows` nor `snapshot`"),
+        (metric.to_owned(), "neither `rows` nor `snapshot`"),
         (format!("{rows}}}\n    snapshot: {{sql: select 1}}\n    {metric}"), "both `rows` and `snapshot`"),
         (format!("{rows}}}\n    metrics: []"), "makes no metric"),
         (format!("interval: 0s\n    {rows}}}\n    {metric}"), "the interval is zero"),

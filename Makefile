@@ -1,0 +1,57 @@
+# What a builder of Rowmetry runs. `make check test` is what continuous integration runs.
+
+CARGO ?= cargo
+BIN = target/debug/rowmetry
+
+.PHONY: all build release check advisories test bench docs demo
+
+all: check test
+
+build:
+	$(CARGO) build --all-targets
+
+release:
+	$(CARGO) build --release
+
+# Everything that can be told without running the program.
+check: target/.deny-installed
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+	$(CARGO) deny --offline check bans licenses sources
+	@for crate in aws-lc-sys openssl-sys; do \
+		if $(CARGO) tree --quiet --edges normal,build -i $$crate >/dev/null 2>&1; then \
+			echo "$$crate is in the tree; one TLS stack, rustls with ring, is enough" >&2; exit 1; \
+		fi; \
+	done
+
+# Known weaknesses of dependencies. It fetches the RustSec database, so it needs the network and stands alone.
+advisories: target/.deny-installed
+	$(CARGO) deny check advisories
+
+target/.deny-installed:
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
+	@mkdir -p target && touch $@
+
+# Installs what is missing (Postgres, PgBouncer, Prometheus), then runs every test. None is ever skipped.
+test:
+	tests/install.sh
+	INSTA_UPDATE=no $(CARGO) test
+
+bench:
+	tests/install.sh bench
+	$(CARGO) bench
+
+# The pages that are made from the program; a test fails when the committed ones are stale.
+docs:
+	$(CARGO) build --quiet
+	mkdir -p docs/schema target/docs
+	$(BIN) schema config > target/docs/config.json
+	$(BIN) schema pack > target/docs/pack.json
+	$(BIN) docs configuration > target/docs/configuration.md
+	$(BIN) docs metrics > target/docs/metrics.md
+	mv target/docs/config.json target/docs/pack.json docs/schema/
+	mv target/docs/configuration.md target/docs/metrics.md docs/
+
+demo:
+	$(CARGO) run -- demo

@@ -1,0 +1,306 @@
+//! What wires the parts together and ends them in order: state, sources, web server, signals, reload.
+//!
+//! It decides nothing about rows or metrics. Beside the schedule it alone may read the clock.
+
+mod demo;
+mod state;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use crate::collector::Guard;
+use crate::config::{Settings, SourceSettings};
+use crate::schedule::{self, Context, clock};
+use crate::state::State;
+use crate::store::{Board, Store};
+use crate::telemetry::metrics::{Metrics, ReloadOutcome};
+use crate::web::{self, WebState};
+
+pub use demo::{DemoRequest, demo};
+pub use state::{forget_state, list_state, reset_state};
+
+/// The version that `--version`, the front page and `rowmetry_build_info` tell.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Time that running reads get to end when the process is told to stop. A read that does not is dropped, which changes
+/// nothing: what was not written was not shown.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+
+/// Reads the configuration again; the error is for people.
+pub type Load = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
+
+/// Serves until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+///
+/// # Errors
+/// When the state cannot be used or the address cannot be listened at.
+pub async fn serve(settings: Settings, load: Load) -> anyhow::Result<()> {
+    let mut app = App::start(settings).await?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let mut stop = Stop::listen()?;
+    loop {
+        tokio::select! {
+            () = stop.told() => break,
+            _ = hangup.recv() => drop(app.reload(&load).await),
+            Some(answer) = app.reload_requests.recv() => {
+                let outcome = app.reload(&load).await;
+                // Whoever asked may have gone away.
+                let _ = answer.send(outcome);
+            }
+        }
+    }
+    app.stop().await;
+    Ok(())
+}
+
+/// SIGTERM and SIGINT.
+pub(crate) struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Stop {
+            terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
+        })
+    }
+
+    async fn told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Everything that runs.
+pub(crate) struct App {
+    settings: Settings,
+    context: Arc<Context>,
+    running: BTreeMap<String, Running>,
+    address: std::net::SocketAddr,
+    web: JoinHandle<()>,
+    stop_web: watch::Sender<bool>,
+    reload_requests: mpsc::Receiver<oneshot::Sender<Result<(), String>>>,
+}
+
+/// One source that runs.
+struct Running {
+    fingerprint: String,
+    task: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl App {
+    /// Opens the state, listens, and starts every source.
+    ///
+    /// # Errors
+    /// When the state cannot be used or the address cannot be listened at.
+    pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(settings.listen)
+            .await
+            .with_context(|| format!("cannot listen at {} (`listen`)", settings.listen))?;
+        let address = listener.local_addr().context("the listening socket has no address")?;
+        let state = Arc::new(State::open(settings.state_dir.as_deref()).await?);
+        let metrics = Arc::new(Metrics::new(VERSION));
+        metrics.state_persistent(state.is_persistent());
+        metrics.configured(seconds());
+        if !state.is_persistent() {
+            tracing::warn!("no state directory: counts are kept in memory and begin anew at every start (`--state-dir`)");
+        }
+        let store = Arc::new(Store::new(metrics.clone()));
+        let board = Arc::new(Board::new());
+        let context = context(&settings, state, store.clone(), board.clone(), metrics.clone());
+        let (ask, reload_requests) = mpsc::channel(1);
+        let (stop_web, mut told) = watch::channel(false);
+        let web_state = Arc::new(WebState {
+            store,
+            board,
+            metrics,
+            settings: settings.web,
+            reload: reload_hook(ask),
+            version: VERSION.to_owned(),
+            clock: clock::now,
+        });
+        let web = tokio::spawn(async move {
+            let shutdown = async move {
+                let _ = told.wait_for(|stop| *stop).await;
+            };
+            if let Err(error) = web::serve(listener, web_state, shutdown).await {
+                tracing::error!(%error, "the web server ended");
+            }
+        });
+        tracing::info!(%address, sources = settings.sources.len(), "serving http://{address}/ and http://{address}/metrics");
+        let mut app =
+            App { settings, context, running: BTreeMap::new(), address, web, stop_web, reload_requests };
+        app.start_sources();
+        Ok(app)
+    }
+
+    /// Where it serves.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
+    /// How everything fares.
+    pub(crate) fn board(&self) -> &Board {
+        &self.context.board
+    }
+
+    /// Starts every configured source that does not run.
+    fn start_sources(&mut self) {
+        for source in &self.settings.sources {
+            if self.running.contains_key(&source.name) {
+                continue;
+            }
+            // Known to the board at once: not ready before it has been looked at.
+            self.context.board.update(|view| {
+                view.sources.entry(source.name.as_str().into()).or_default();
+            });
+            let (stop, told) = watch::channel(false);
+            let task = tokio::spawn(schedule::run_source(Arc::new(source.clone()), self.context.clone(), told));
+            self.running.insert(source.name.clone(), Running { fingerprint: fingerprint(source), task, stop });
+        }
+    }
+
+    /// Stops some sources and takes back all they showed.
+    async fn stop_sources(&mut self, which: impl Fn(&str, &Running) -> bool) {
+        let names: Vec<String> =
+            self.running.iter().filter(|(name, running)| which(name, running)).map(|(name, _)| name.clone()).collect();
+        for name in &names {
+            if let Some(running) = self.running.get(name) {
+                running.stop.send_replace(true);
+            }
+        }
+        for name in names {
+            if let Some(mut running) = self.running.remove(&name) {
+                if tokio::time::timeout(STOP_WITHIN, &mut running.task).await.is_err() {
+                    running.task.abort();
+                }
+                self.take_back(&name);
+            }
+        }
+    }
+
+    fn take_back(&self, source: &str) {
+        let gone = self.context.board.update(|view| {
+            view.sources.remove(source);
+            let gone: Vec<_> = view.collectors.keys().filter(|id| &*id.source == source).cloned().collect();
+            view.collectors.retain(|id, _| &*id.source != source);
+            gone
+        });
+        for id in &gone {
+            self.context.metrics.collector(&id.source, &id.pack, &id.collector).remove();
+        }
+        self.context.metrics.remove_source(source);
+        self.context.store.withdraw_source(source);
+    }
+
+    /// Reads the configuration again. A bad one changes nothing.
+    async fn reload(&mut self, load: &Load) -> Result<(), String> {
+        let new = match load() {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!("the new configuration was refused, the old one stays:\n{error}");
+                self.context.metrics.reloaded(ReloadOutcome::Refused, seconds());
+                return Err(error);
+            }
+        };
+        if new.listen != self.settings.listen || new.state_dir != self.settings.state_dir || new.web != self.settings.web {
+            let message = "`listen`, `state_dir` and `web` cannot change while it runs; restart for that. Nothing was changed";
+            tracing::error!("{message}");
+            self.context.metrics.reloaded(ReloadOutcome::Refused, seconds());
+            return Err(message.to_owned());
+        }
+        let all = shared(&new) != shared(&self.settings);
+        let wanted: BTreeMap<String, String> =
+            new.sources.iter().map(|source| (source.name.clone(), fingerprint(source))).collect();
+        self.stop_sources(|name, running| all || wanted.get(name) != Some(&running.fingerprint)).await;
+        if all {
+            let old = &self.context;
+            self.context =
+                context(&new, old.state.clone(), old.store.clone(), old.board.clone(), old.metrics.clone());
+        }
+        self.settings = new;
+        self.start_sources();
+        self.context.metrics.reloaded(ReloadOutcome::Ok, seconds());
+        tracing::info!(sources = self.settings.sources.len(), "the new configuration is in force");
+        Ok(())
+    }
+
+    /// Ends everything: reads first, then the web server.
+    pub(crate) async fn stop(mut self) {
+        tracing::info!("stopping");
+        for running in self.running.values() {
+            running.stop.send_replace(true);
+        }
+        for running in self.running.values_mut() {
+            if tokio::time::timeout(STOP_WITHIN, &mut running.task).await.is_err() {
+                running.task.abort();
+            }
+        }
+        self.stop_web.send_replace(true);
+        if tokio::time::timeout(STOP_WITHIN * 2, &mut self.web).await.is_err() {
+            self.web.abort();
+        }
+        // Whoever reads our output line by line gets the last one.
+        let _ = std::io::stdout().flush();
+    }
+}
+
+fn context(
+    settings: &Settings,
+    state: Arc<State>,
+    store: Arc<Store>,
+    board: Arc<Board>,
+    metrics: Arc<Metrics>,
+) -> Arc<Context> {
+    Arc::new(Context {
+        state,
+        store,
+        board,
+        metrics,
+        guard: Arc::new(Guard::new(settings.limits.label_length)),
+        limits: settings.limits,
+        zero_first: settings.zero_first,
+        packs: settings.packs.clone(),
+        parameters: settings.parameters.clone(),
+    })
+}
+
+/// What all sources depend on: when it changes, all begin anew.
+fn shared(settings: &Settings) -> String {
+    format!("{:?} {:?} {:?} {:?}", settings.packs, settings.parameters, settings.limits, settings.zero_first)
+}
+
+/// What one source depends on. It holds the URL, so it is never printed.
+fn fingerprint(source: &SourceSettings) -> String {
+    format!("{source:?} {}", source.url.expose_secret())
+}
+
+fn reload_hook(ask: mpsc::Sender<oneshot::Sender<Result<(), String>>>) -> web::ReloadHook {
+    let ask = Arc::new(Mutex::new(ask));
+    Box::new(move || {
+        let ask = ask.clone();
+        Box::pin(async move {
+            let (answer, outcome) = oneshot::channel();
+            let gone = |_| "it is being stopped".to_owned();
+            ask.lock().await.send(answer).await.map_err(|_| gone(()))?;
+            outcome.await.map_err(|_| gone(()))?
+        })
+    })
+}
+
+fn seconds() -> f64 {
+    clock::now() as f64 / 1e6
+}

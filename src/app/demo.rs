@@ -1,0 +1,143 @@
+//! `rowmetry demo`: the whole thing on an embedded database with live traffic, and nothing left behind.
+//!
+//! The traffic writes to a SQLite file in a temporary folder; Rowmetry reads it as it would read any other. Nothing here
+//! takes a short cut into the store.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use crate::config::{Settings, SourceSettings, Start, WebSettings};
+use crate::demo::{Progress, Traffic};
+use crate::pack::{self, System};
+use crate::schedule::clock;
+use crate::telemetry::State;
+
+use super::{App, Stop};
+
+/// Time between two reads: short, so that one sees it live.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// New series are shown as 0 for two reads.
+const ZERO_FIRST: Duration = Duration::from_secs(2);
+
+/// Time between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(2);
+
+/// What the demo was asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct DemoRequest {
+    /// Where to serve.
+    pub listen: std::net::SocketAddr,
+    /// The same seed makes the same traffic.
+    pub seed: u64,
+    /// Rows a second, about.
+    pub rate: u32,
+    /// When to end by itself.
+    pub duration: Option<Duration>,
+}
+
+/// Runs the demo until its time is over or it is told to stop.
+///
+/// # Errors
+/// When the temporary database cannot be made or the address cannot be listened at.
+pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
+    let folder = tempfile::Builder::new().prefix("rowmetry-demo-").tempdir().context("cannot make a temporary folder")?;
+    let mut stop = Stop::listen()?;
+    let traffic = Traffic::prepare(folder.path(), request.seed, clock::now).await?;
+    let progress = traffic.progress();
+    let app = App::start(settings(&request, &traffic)?).await?;
+    let address = app.address();
+    say(&format!(
+        "\n  Rowmetry's demo: made-up applications live in an embedded database, and these are their true metrics.\n\n\
+         \x20 front page   http://{address}/\n\
+         \x20 metrics      http://{address}/metrics\n\
+         \x20 ready        http://{address}/readyz\n\n\
+         \x20 seed {}, about {} rows a second; {}\n",
+        request.seed,
+        request.rate,
+        match request.duration {
+            Some(duration) => format!("ends in {}", crate::duration::format(duration)),
+            None => "Ctrl-C ends it".to_owned(),
+        }
+    ));
+    let (end, mut ended) = watch::channel(false);
+    let rate = f64::from(request.rate);
+    let writer = tokio::spawn(traffic.run(rate, async move {
+        let _ = ended.wait_for(|end| *end).await;
+    }));
+    let over = async {
+        match request.duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = over => {}
+        () = stop.told() => {}
+        () = show_progress(&app, &progress) => {}
+    }
+    end.send_replace(true);
+    let summary = writer.await.context("the traffic broke off")??;
+    let collectors = collectors(&app);
+    app.stop().await;
+    say(&format!("\n  {} rows written; {collectors}. Nothing is left behind.", summary.rows));
+    Ok(())
+}
+
+fn settings(request: &DemoRequest, traffic: &Traffic) -> anyhow::Result<Settings> {
+    let mut source = SourceSettings::new("demo", System::Sqlite, SecretString::from(traffic.database_url()));
+    source.interval = INTERVAL;
+    source.start = Start::All;
+    source.audit_interval = INTERVAL * 30;
+    let packs = pack::builtin()?;
+    // What a pack reads rarely for a production database's sake is read often here.
+    source.intervals = packs
+        .iter()
+        .flat_map(|pack| pack.collectors.iter().map(move |collector| format!("{}/{}", pack.app, collector.name)))
+        .map(|path| (path, INTERVAL))
+        .collect();
+    Ok(Settings {
+        listen: request.listen,
+        state_dir: None,
+        sources: vec![source],
+        packs,
+        parameters: std::collections::BTreeMap::new(),
+        limits: crate::config::Limits::default(),
+        web: WebSettings::default(),
+        zero_first: ZERO_FIRST,
+    })
+}
+
+async fn show_progress(app: &App, progress: &Progress) {
+    let began = Instant::now();
+    let terminal = std::io::stdout().is_terminal();
+    let mut ticks = tokio::time::interval(PROGRESS);
+    loop {
+        ticks.tick().await;
+        let rows = progress.summary().rows;
+        let line = format!("  {:>5} s  {rows:>8} rows written  {}", began.elapsed().as_secs(), collectors(app));
+        if terminal {
+            print!("\r{line}\x1b[K");
+            // Progress is a courtesy: a closed terminal is no reason to stop.
+            let _ = std::io::stdout().flush();
+        } else {
+            say(&line);
+        }
+    }
+}
+
+fn collectors(app: &App) -> String {
+    let view = app.board().view();
+    let ok = view.collectors.values().filter(|status| status.state == Some(State::Ok)).count();
+    let counted: u64 = view.collectors.values().filter_map(|status| status.rows_counted).sum();
+    format!("{ok} of {} collectors ok, {counted} rows counted", view.collectors.len())
+}
+
+fn say(text: &str) {
+    // Output that nobody reads any more is no failure.
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

@@ -1,0 +1,303 @@
+//! `rowmetry check`: what each collector would read, what is in its way, and the role that may read just that.
+//!
+//! It asks the sources, and makes a report that can be printed. It counts nothing, keeps no state, and repeats neither
+//! a row's content nor a secret.
+
+pub mod estimate;
+mod role;
+mod text;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::collector::guard::Guard;
+use crate::config::{Settings, SourceSettings, address};
+use crate::pack::{Collector, Pack, System, lint};
+use crate::source::{Examination, RowsQuery, SnapshotQuery, Source};
+use crate::telemetry::{Failure, State};
+
+pub use estimate::{PersonalData, SeriesEstimate};
+
+/// Everything that was found.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Report {
+    /// Every source, in the order of the configuration.
+    pub sources: Vec<SourceReport>,
+}
+
+/// What was found of one source.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SourceReport {
+    /// The operator's name for it.
+    pub source: String,
+    /// Where it is, without its secret.
+    pub address: String,
+    /// `postgres` or `sqlite`.
+    pub system: &'static str,
+    /// Why it cannot be asked at all, if so.
+    pub failure: Option<FailureReport>,
+    /// Something an operator should know of the whole source.
+    pub note: Option<String>,
+    /// The packs that apply.
+    pub packs: Vec<PackReport>,
+    /// SQL of the role that may read just what is read; Postgres only.
+    pub role: Option<String>,
+}
+
+/// What was found of one pack on one source.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PackReport {
+    /// Short name.
+    pub pack: String,
+    /// Name for people.
+    pub title: String,
+    /// Its collectors, in the pack's order.
+    pub collectors: Vec<CollectorReport>,
+}
+
+/// What was found of one collector.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct CollectorReport {
+    /// Its name in the pack.
+    pub collector: String,
+    /// Left out by the configuration.
+    pub skipped: bool,
+    /// Plain facts: what is read and how.
+    pub facts: Vec<String>,
+    /// What an operator should mend.
+    pub findings: Vec<FindingReport>,
+    /// Why it could not be looked at.
+    pub failure: Option<FailureReport>,
+    /// The series to come.
+    pub series: Vec<SeriesEstimate>,
+    /// Labels with values that look like personal data.
+    pub personal: Vec<PersonalData>,
+    /// Tables and columns that are read.
+    pub reads: Vec<(String, Vec<String>)>,
+    /// Rows in the sample.
+    pub sampled: usize,
+}
+
+/// One thing to mend.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FindingReport {
+    /// Whether the collector cannot work like this.
+    pub fatal: bool,
+    /// What is wrong and what mends it.
+    pub message: String,
+    /// SQL that mends it.
+    pub sql: Option<String>,
+}
+
+/// Why something could not be looked at.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FailureReport {
+    /// The closed reason, as in `rowmetry_collector_failures_total`.
+    pub reason: &'static str,
+    /// What happened and what mends it.
+    pub message: String,
+}
+
+impl From<Failure> for FailureReport {
+    fn from(failure: Failure) -> Self {
+        FailureReport { reason: failure.reason.as_str(), message: failure.message }
+    }
+}
+
+impl CollectorReport {
+    /// Whether it cannot work as things are.
+    pub fn is_stopped(&self) -> bool {
+        self.failure.is_some() || self.findings.iter().any(|finding| finding.fatal)
+    }
+
+    /// Whether there is something to know although it works.
+    pub fn has_remarks(&self) -> bool {
+        !self.findings.is_empty() || !self.personal.is_empty() || self.series.iter().any(SeriesEstimate::overflows)
+    }
+}
+
+impl Report {
+    /// Whether something stops a source or a collector: then `check` ends with 1.
+    pub fn is_fatal(&self) -> bool {
+        self.sources.iter().any(|source| {
+            source.failure.is_some()
+                || source.packs.is_empty()
+                || source.packs.iter().flat_map(|pack| &pack.collectors).any(CollectorReport::is_stopped)
+        })
+    }
+
+    /// The report for people. `colour` adds terminal colours and changes no word.
+    pub fn text(&self, colour: bool) -> String {
+        text::text(self, colour)
+    }
+
+    /// The report for machines, as one JSON document.
+    pub fn json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a report is plain JSON");
+        text.push('\n');
+        text
+    }
+}
+
+/// A source by its name, or why it could not even be made.
+pub type NamedSource = (String, Result<Box<dyn Source>, Failure>);
+
+/// Asks every source of the settings; those that are not given are left out.
+pub async fn check(settings: &Settings, sources: &[NamedSource]) -> Report {
+    let guard = Guard::new(settings.limits.label_length);
+    let mut report = Report::default();
+    for of in &settings.sources {
+        let Some((_, source)) = sources.iter().find(|(name, _)| *name == of.name) else { continue };
+        let mut found = SourceReport {
+            source: of.name.clone(),
+            address: address::shown(&of.url),
+            system: of.system.as_str(),
+            failure: None,
+            note: None,
+            packs: Vec::new(),
+            role: None,
+        };
+        match source {
+            Ok(source) => Check { settings, of, source: &**source, guard: &guard }.source(&mut found).await,
+            Err(failure) => found.failure = Some(failure.clone().into()),
+        }
+        report.sources.push(found);
+    }
+    report
+}
+
+struct Check<'a> {
+    settings: &'a Settings,
+    of: &'a SourceSettings,
+    source: &'a dyn Source,
+    guard: &'a Guard,
+}
+
+impl Check<'_> {
+    async fn source(&self, found: &mut SourceReport) {
+        let packs = match self.packs().await {
+            Ok(packs) => packs,
+            Err(failure) => {
+                found.failure = Some(failure.into());
+                return;
+            }
+        };
+        if packs.is_empty() {
+            let known: Vec<&str> = self.settings.packs.iter().map(|pack| pack.app.as_str()).collect();
+            found.note = Some(format!(
+                "no pack applies: none finds its `detect` tables here. Name one under `packs` of the source, or check that \
+                 the role may see the tables. Known packs: {}",
+                known.join(", ")
+            ));
+        }
+        for pack in packs {
+            let mut collectors = Vec::new();
+            for collector in &pack.collectors {
+                match self.collector(&pack, collector).await {
+                    Ok(report) => collectors.push(report),
+                    Err(failure) => {
+                        found.failure = Some(failure.into());
+                        break;
+                    }
+                }
+            }
+            found.packs.push(PackReport { pack: pack.app.clone(), title: pack.title.clone(), collectors });
+            if found.failure.is_some() {
+                return;
+            }
+        }
+        found.role = (self.of.system == System::Postgres).then(|| role::sql(&self.needs(found))).flatten();
+    }
+
+    /// The packs that the source names, or those whose `detect` tables are all there.
+    async fn packs(&self) -> Result<Vec<Arc<Pack>>, Failure> {
+        let mut applying = Vec::new();
+        for pack in &self.settings.packs {
+            let named = self.of.packs.as_ref().map(|names| names.contains(&pack.app));
+            if named == Some(false) || named.is_none() && pack.detect.is_empty() {
+                continue;
+            }
+            let existing = self.source.existing_tables(&pack.detect).await?;
+            if named == Some(true) || pack.detect.iter().all(|table| existing.contains(table)) {
+                applying.push(Arc::clone(pack));
+            }
+        }
+        Ok(applying)
+    }
+
+    /// Fails only for what concerns the whole source.
+    async fn collector(&self, pack: &Pack, collector: &Collector) -> Result<CollectorReport, Failure> {
+        let mut report = CollectorReport { collector: collector.name.clone(), ..CollectorReport::default() };
+        if self.of.skip.contains(&format!("{}/{}", pack.app, collector.name)) {
+            report.skipped = true;
+            return Ok(report);
+        }
+        let parameters = self.settings.parameters_of(pack);
+        let (examined, columns): (_, Vec<(String, usize)>) = match (&collector.rows, &collector.snapshot) {
+            (Some(rows), _) => {
+                let query = RowsQuery::of(rows, self.of.system, parameters);
+                let leading = query.key.len() + usize::from(query.transition.is_some());
+                let columns =
+                    query.columns.iter().enumerate().map(|(n, (name, _))| (name.clone(), leading + n)).collect();
+                (self.source.examine_rows(&query).await, columns)
+            }
+            (None, Some(snapshot)) => {
+                let names: Vec<String> = lint::used_columns(collector).into_iter().map(str::to_owned).collect();
+                let columns = names.iter().cloned().enumerate().map(|(n, name)| (name, n)).collect();
+                let limit = self.settings.limits.snapshot_rows;
+                let query = SnapshotQuery::of(snapshot, names, self.of.system, parameters, limit);
+                (self.source.examine_snapshot(&query).await, columns)
+            }
+            // Lint lets no such collector through.
+            (None, None) => return Ok(report),
+        };
+        match examined {
+            Ok(examination) => self.fill(&mut report, collector, examination, &columns),
+            Err(failure) if failure.reason.is_source_wide() => return Err(failure),
+            Err(failure) => report.failure = Some(failure.into()),
+        }
+        Ok(report)
+    }
+
+    fn fill(&self, report: &mut CollectorReport, of: &Collector, found: Examination, columns: &[(String, usize)]) {
+        let sample = &found.sample;
+        let cell_of = |name: &str| columns.iter().find(|(known, _)| known == name).map(|(_, cell)| *cell);
+        // A snapshot's sample is its result, so it is all there is.
+        let all_rows = found.rows_estimate.and_then(|rows| usize::try_from(rows).ok());
+        let whole = of.snapshot.is_some() || all_rows.is_some_and(|rows| rows <= sample.len());
+        let limit = self.settings.limits.series_per_metric;
+        report.sampled = sample.len();
+        for metric in of.metrics.iter().filter(|_| !sample.is_empty()) {
+            report.series.push(estimate::series(metric, sample, &cell_of, whole, limit, self.guard));
+            report.personal.extend(estimate::personal(metric, sample, &cell_of, self.guard));
+        }
+        report.facts = found.facts;
+        report.findings = found
+            .findings
+            .into_iter()
+            .map(|finding| FindingReport { fatal: finding.fatal, message: finding.message, sql: finding.sql })
+            .collect();
+        report.reads = found.reads;
+    }
+
+    fn needs(&self, found: &SourceReport) -> role::Needs {
+        let database = found.address.rsplit_once('/').map(|(_, database)| database.to_owned());
+        let mut needs = role::Needs { database: database.filter(|name| !name.is_empty()), ..role::Needs::default() };
+        for pack in &found.packs {
+            for collector in pack.collectors.iter().filter(|collector| !collector.skipped) {
+                needs.add(&collector.reads);
+                let hidden = State::RowsHidden.as_str();
+                needs.row_security |= collector.failure.as_ref().is_some_and(|failure| failure.reason == hidden)
+                    || collector.facts.iter().any(|fact| fact.contains("row-level security"));
+                if collector.reads.is_empty() {
+                    needs.unknown.push(format!("{}/{}", pack.pack, collector.collector));
+                }
+            }
+        }
+        needs
+    }
+}
+
+#[cfg(test)]
+mod tests;

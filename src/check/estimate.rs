@@ -1,0 +1,161 @@
+//! What a sample of rows tells of the series to come, and of personal data in labels.
+//!
+//! An estimate says that it is one. No value of a row is kept or shown: only counts and kinds.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use crate::collector::guard::{Guard, Replaced};
+use crate::pack::{Label, Metric};
+use crate::source::Rows;
+
+/// How many series a metric has or will have.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SeriesEstimate {
+    /// The metric.
+    pub metric: String,
+    /// Label sets in the sample, as the guard leaves them.
+    pub seen: usize,
+    /// Label sets in all rows, about; none when the sample holds all rows, so that `seen` is all there is.
+    pub estimate: Option<usize>,
+    /// At most so many are kept.
+    pub limit: usize,
+}
+
+impl SeriesEstimate {
+    /// Whether the metric is likely to have more series than are kept.
+    pub fn overflows(&self) -> bool {
+        self.estimate.unwrap_or(self.seen).max(self.seen) > self.limit
+    }
+}
+
+/// Values in a label that look like personal data.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PersonalData {
+    /// The metric.
+    pub metric: String,
+    /// Its label.
+    pub label: String,
+    /// What the values look like: `email`, `token`, `ip`, `id`, `long`.
+    pub kind: &'static str,
+    /// In so many rows of the sample.
+    pub rows: usize,
+}
+
+/// Estimates one metric's series. `cell_of` finds a column's cell in a row; `whole` says that the sample is all there is.
+pub(super) fn series(
+    metric: &Metric,
+    sample: &Rows,
+    cell_of: &dyn Fn(&str) -> Option<usize>,
+    whole: bool,
+    default_limit: usize,
+    guard: &Guard,
+) -> SeriesEstimate {
+    let cells: Vec<(&Label, usize)> =
+        metric.labels.iter().filter_map(|label| Some((label, cell_of(label.column())?))).collect();
+    let mut occurrences: HashMap<Vec<String>, usize> = HashMap::new();
+    for row in sample.iter() {
+        let set =
+            cells.iter().map(|(label, cell)| cleaned(label, row.cell(*cell).unwrap_or_default(), guard)).collect();
+        *occurrences.entry(set).or_default() += 1;
+    }
+    let seen = occurrences.len();
+    let once = occurrences.values().filter(|count| **count == 1).count();
+    let twice = occurrences.values().filter(|count| **count == 2).count();
+    // Chao's estimate of the classes that a sample missed, from those it holds once and twice.
+    let missed = (once * once.saturating_sub(1)).div_ceil(2 * (twice + 1));
+    let estimate = (!whole).then_some(seen + missed);
+    SeriesEstimate {
+        metric: metric.name().to_owned(),
+        seen,
+        estimate,
+        limit: metric.series_limit.unwrap_or(default_limit),
+    }
+}
+
+/// Looks for personal data in one metric's labels.
+pub(super) fn personal(
+    metric: &Metric,
+    sample: &Rows,
+    cell_of: &dyn Fn(&str) -> Option<usize>,
+    guard: &Guard,
+) -> Vec<PersonalData> {
+    let mut found: BTreeMap<(&str, Replaced), usize> = BTreeMap::new();
+    for label in &metric.labels {
+        let Some(cell) = cell_of(label.column()) else { continue };
+        for value in sample.iter().filter_map(|row| row.cell(cell)) {
+            let declared = label.values().iter().any(|known| known == value);
+            if let Some(kind) = guard.inspect_allowing(value, label.allows_ids()).filter(|_| !declared) {
+                *found.entry((label.name(), kind)).or_default() += 1;
+            }
+        }
+    }
+    let told = found.into_iter().map(|((label, kind), rows)| PersonalData {
+        metric: metric.name().to_owned(),
+        label: label.to_owned(),
+        kind: kind.as_str(),
+        rows,
+    });
+    told.collect()
+}
+
+fn cleaned(label: &Label, value: &str, guard: &Guard) -> String {
+    if label.values().iter().any(|known| known == value) {
+        return value.to_owned();
+    }
+    guard.clean(value, label.allows_ids()).0.into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(labels: &str) -> Metric {
+        let pack = format!(
+            "app: a\ntitle: x\ncollectors:\n  - name: a\n    rows: {{table: a, key: id, time: at, columns: {{kind: kind}}}}\n    metrics: [{{counter: a_total, help: x, labels: [{labels}]}}]\n"
+        );
+        let pack = crate::pack::load::parse("p", &pack).unwrap_or_else(|errors| panic!("{errors}"));
+        pack.collectors[0].metrics[0].clone()
+    }
+
+    fn sample(values: &[&str]) -> Rows {
+        let cells: Vec<Option<&str>> = values.iter().map(|value| Some(*value)).collect();
+        Rows::of(1, &cells)
+    }
+
+    fn estimate(values: &[&str], whole: bool) -> SeriesEstimate {
+        series(&metric("kind"), &sample(values), &|_| Some(0), whole, 5, &Guard::new(120))
+    }
+
+    #[test]
+    fn a_whole_sample_needs_no_estimate() {
+        let found = estimate(&["a", "a", "b"], true);
+        assert_eq!((found.seen, found.estimate, found.limit), (2, None, 5));
+        assert!(!found.overflows());
+    }
+
+    #[test]
+    fn labels_that_never_repeat_are_many() {
+        let values: Vec<String> = (0..40).map(|n| format!("word {n}x")).collect();
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        let found = estimate(&values, false);
+        assert_eq!(found.seen, 40);
+        assert!(found.estimate > Some(700), "{found:?}");
+        assert!(found.overflows());
+        let steady = estimate(&["a", "b", "a", "b", "a", "b"], false);
+        assert_eq!(steady.estimate, Some(2));
+    }
+
+    #[test]
+    fn tells_personal_data_by_kind_and_not_by_value() {
+        let rows = sample(&["ann@example.com", "bob@example.com", "plain"]);
+        let found = personal(&metric("kind"), &rows, &|_| Some(0), &Guard::new(120));
+        assert_eq!(found, [PersonalData { metric: "a_total".into(), label: "kind".into(), kind: "email", rows: 2 }]);
+        let merged = series(&metric("kind"), &rows, &|_| Some(0), true, 5, &Guard::new(120));
+        assert_eq!(merged.seen, 2, "e-mail addresses end in one series");
+        let ids = sample(&["4f1c2d3e-0000-4000-8000-123456789abc"]);
+        assert_eq!(personal(&metric("kind"), &ids, &|_| Some(0), &Guard::new(120)).len(), 1);
+        assert_eq!(personal(&metric("{name: kind, allow: [ids]}"), &ids, &|_| Some(0), &Guard::new(120)), []);
+    }
+}

@@ -1,0 +1,376 @@
+//! The command line as data: what was asked for, and nothing done about it.
+//!
+//! It reads arguments and the environment variables that stand for them. It opens nothing, and what a verb does is the
+//! business of other modules.
+
+pub mod healthcheck;
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, ConfigErrors, Overrides, Settings};
+use crate::telemetry::log::LogFormat;
+
+const EXAMPLES: &str = "\
+Examples:
+  DATABASE_URL=postgres://rowmetry@db.example/shop rowmetry
+      Serve the metrics of one database at http://127.0.0.1:9469/metrics.
+  rowmetry check
+      Say what would be read, what is missing, and the SQL of a role that may read just that.
+  rowmetry --config rowmetry.yaml --state-dir /var/lib/rowmetry
+      Serve several databases; counts survive restarts.
+  rowmetry demo
+      See it work: a database with live traffic, nothing to install.
+
+Environment:
+  DATABASE_URL          the database to read when no file names one
+  ROWMETRY_CONFIG       --config          ROWMETRY_LISTEN       --listen
+  ROWMETRY_STATE_DIR    --state-dir       ROWMETRY_INTERVAL     --interval
+  ROWMETRY_LOG_FORMAT   --log-format      RUST_LOG              --log
+  NO_COLOR              no colours in the log and in `check`";
+
+/// What was asked for on the command line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Invocation {
+    /// How to log.
+    pub log: LogOptions,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// Read databases and serve their metrics.
+    Serve(ServeOptions),
+    /// Say what would be read, and what is in the way.
+    Check(CheckOptions),
+    /// Show the whole thing on a database with live traffic.
+    Demo(DemoOptions),
+    /// Look at what was counted, or begin anew.
+    State(StateOptions),
+    /// Print a JSON Schema.
+    Schema(SchemaKind),
+    /// Print a generated page of the manual.
+    Docs(DocsPage),
+    /// Ask a running Rowmetry whether it lives.
+    Healthcheck(CommonOptions),
+}
+
+/// Where settings come from.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct CommonOptions {
+    /// Configuration file
+    #[arg(long, short, value_name = "FILE", env = "ROWMETRY_CONFIG", hide_env = true)]
+    pub config: Option<PathBuf>,
+    /// Address and port to serve at [default: 127.0.0.1:9469]
+    #[arg(long, value_name = "ADDR", env = "ROWMETRY_LISTEN", hide_env = true)]
+    pub listen: Option<String>,
+    /// Directory where counts survive a restart [default: memory]
+    #[arg(long, value_name = "DIR", env = "ROWMETRY_STATE_DIR", hide_env = true)]
+    pub state_dir: Option<PathBuf>,
+    /// Time between two reads, for every source [default: 60s]
+    #[arg(long, value_name = "TIME", env = "ROWMETRY_INTERVAL", hide_env = true, value_parser = length_of_time)]
+    pub interval: Option<Duration>,
+}
+
+/// How to log, on standard error.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+#[command(next_help_heading = "Log")]
+pub struct LogOptions {
+    /// How lines are written
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        env = "ROWMETRY_LOG_FORMAT",
+        hide_env = true,
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+    /// Level (error, warn, info, debug, trace), or `info,rowmetry=debug` [default: info]
+    #[arg(long, global = true, value_name = "LEVEL", env = "RUST_LOG", hide_env = true)]
+    pub log: Option<String>,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct ServeOptions {
+    /// Where settings come from.
+    #[command(flatten)]
+    pub common: CommonOptions,
+}
+
+/// Options of `check`.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+pub struct CheckOptions {
+    /// Where settings come from.
+    #[command(flatten)]
+    pub common: CommonOptions,
+    /// How the report is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: ReportFormat,
+    /// Check this source only
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+}
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum ReportFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct DemoOptions {
+    /// End after this time; without it, at Ctrl-C
+    #[arg(long, value_name = "TIME", value_parser = length_of_time)]
+    pub duration: Option<Duration>,
+    /// The same seed makes the same traffic
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub seed: u64,
+    /// Rows a second, about
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub rate: u32,
+    /// Address and port to serve at
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9469")]
+    pub listen: SocketAddr,
+}
+
+/// Options of `state`.
+#[derive(Debug, Clone, PartialEq, Args)]
+#[command(arg_required_else_help = true)]
+pub struct StateOptions {
+    /// What to do with the state.
+    #[command(subcommand)]
+    pub action: StateAction,
+}
+
+/// What to do with the state.
+#[derive(Debug, Clone, PartialEq, Subcommand)]
+pub enum StateAction {
+    /// List every collector that has counted, since when, and how far
+    List {
+        /// Where settings come from.
+        #[command(flatten)]
+        common: CommonOptions,
+        /// How the list is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        format: ReportFormat,
+    },
+    /// Begin a collector's counts anew from 0, from now on, with a new start time
+    Reset {
+        /// Where settings come from.
+        #[command(flatten)]
+        common: CommonOptions,
+        /// The collector as source/pack/collector; source or source/pack for all in it
+        #[arg(value_name = "COLLECTOR")]
+        id: String,
+    },
+    /// Delete what is kept of a collector or a source that is no longer read
+    Forget {
+        /// Where settings come from.
+        #[command(flatten)]
+        common: CommonOptions,
+        /// The collector as source/pack/collector; source or source/pack for all in it
+        #[arg(value_name = "COLLECTOR")]
+        id: String,
+    },
+}
+
+/// The schemas there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaKind {
+    /// Of the configuration file.
+    Config,
+    /// Of a pack file.
+    Pack,
+}
+
+/// The generated pages there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DocsPage {
+    /// Every metric of the built-in packs.
+    Metrics,
+    /// Every setting.
+    Configuration,
+}
+
+/// Reads the process's arguments; prints help or an error and ends the process where that was asked for.
+pub fn parse() -> Invocation {
+    Cli::parse().into()
+}
+
+/// Reads the configuration that the options name, with the process's environment.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load_settings(options: &CommonOptions) -> Result<Settings, ConfigErrors> {
+    config::load(&options.into(), &|name| std::env::var(name).ok())
+}
+
+/// Where the Rowmetry that these options describe listens. With `--listen` nothing else need be right.
+///
+/// # Errors
+/// Everything that is wrong with the configuration, when it has to be read.
+pub fn listen_address(options: &CommonOptions) -> Result<SocketAddr, ConfigErrors> {
+    match options.listen.as_deref().and_then(|listen| listen.parse().ok()) {
+        Some(address) => Ok(address),
+        None => load_settings(options).map(|settings| settings.listen),
+    }
+}
+
+/// Whether a person looks at standard output and wants colours there.
+pub fn wants_colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+impl From<&CommonOptions> for Overrides {
+    fn from(options: &CommonOptions) -> Self {
+        Overrides {
+            config: options.config.clone(),
+            listen: options.listen.clone(),
+            state_dir: options.state_dir.clone(),
+            interval: options.interval,
+        }
+    }
+}
+
+/// Exact Prometheus metrics from an application's own tables.
+///
+/// Rowmetry reads a database at its own pace, counts each new row exactly once, and serves the counts to Prometheus. It
+/// never writes to the database, and a scrape never reaches it.
+#[derive(Debug, Parser)]
+#[command(name = "rowmetry", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    serve: ServeOptions,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Read databases and serve their metrics; what happens without a verb
+    Serve(ServeOptions),
+    /// Say what would be read, what is in the way, and which role may read it
+    ///
+    /// Ends with 0 when all is well, 1 when a finding stops a collector, 2 when the configuration is wrong.
+    Check(CheckOptions),
+    /// See it work on a database with live traffic; nothing to install
+    Demo(DemoOptions),
+    /// Look at what was counted, or begin anew
+    State(StateOptions),
+    /// Print the JSON Schema of a file, for editors
+    Schema {
+        /// Which
+        kind: SchemaKind,
+    },
+    /// Print a generated page of the manual
+    #[command(hide = true)]
+    Docs {
+        /// Which
+        page: DocsPage,
+    },
+    /// Ask the Rowmetry that runs here whether it lives; for containers
+    Healthcheck(CommonOptions),
+}
+
+impl From<Cli> for Invocation {
+    fn from(cli: Cli) -> Self {
+        let command = match cli.verb {
+            None => Command::Serve(cli.serve),
+            Some(Verb::Serve(options)) => Command::Serve(options),
+            Some(Verb::Check(options)) => Command::Check(options),
+            Some(Verb::Demo(options)) => Command::Demo(options),
+            Some(Verb::State(options)) => Command::State(options),
+            Some(Verb::Schema { kind }) => Command::Schema(kind),
+            Some(Verb::Docs { page }) => Command::Docs(page),
+            Some(Verb::Healthcheck(options)) => Command::Healthcheck(options),
+        };
+        Invocation { log: cli.log, command }
+    }
+}
+
+fn length_of_time(text: &str) -> Result<Duration, String> {
+    let duration = crate::duration::parse(text)?;
+    if duration.is_zero() { Err("a length of time above zero is needed, such as `30s`".into()) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn command(line: &str) -> Command {
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{error}"));
+        Invocation::from(cli).command
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serving_needs_no_verb() {
+        let Command::Serve(bare) = command("rowmetry --config a.yaml --interval 5s") else { panic!("serve") };
+        assert_eq!(bare.common.config, Some("a.yaml".into()));
+        assert_eq!(bare.common.interval, Some(Duration::from_secs(5)));
+        assert_eq!(command("rowmetry serve --config a.yaml --interval 5s"), Command::Serve(bare));
+    }
+
+    #[test]
+    fn every_verb_is_understood() {
+        let Command::Check(check) = command("rowmetry check -c a.yaml --format json --source shop") else {
+            panic!("check")
+        };
+        assert_eq!((check.format, check.source.as_deref()), (ReportFormat::Json, Some("shop")));
+        let Command::Demo(demo) = command("rowmetry demo --duration 10m --seed 7 --rate 9 --listen 127.0.0.1:0") else {
+            panic!("demo")
+        };
+        assert_eq!((demo.duration, demo.seed, demo.rate), (Some(Duration::from_secs(600)), 7, 9));
+        let Command::State(state) = command("rowmetry state reset shop/plants --state-dir d") else { panic!("state") };
+        assert!(matches!(state.action, StateAction::Reset { id, .. } if id == "shop/plants"));
+        assert_eq!(command("rowmetry schema pack"), Command::Schema(SchemaKind::Pack));
+        assert_eq!(command("rowmetry docs metrics"), Command::Docs(DocsPage::Metrics));
+        assert!(matches!(command("rowmetry healthcheck --listen 127.0.0.1:1"), Command::Healthcheck(_)));
+    }
+
+    #[test]
+    fn options_of_another_verb_are_refused() {
+        for line in [
+            "rowmetry --interval 0s",
+            "rowmetry --interval soon",
+            "rowmetry --listen x check",
+            "rowmetry demo --rate 0",
+            "rowmetry state",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_healthcheck_needs_no_more_than_the_address() {
+        let options = CommonOptions { listen: Some("127.0.0.1:7".into()), ..CommonOptions::default() };
+        assert_eq!(listen_address(&options).map(|address| address.port()), Ok(7));
+    }
+
+    #[test]
+    fn help_reads_well() {
+        insta::assert_snapshot!(Cli::command().term_width(100).render_long_help().to_string());
+    }
+}

@@ -1,0 +1,22 @@
+//! Rows in, metric families out: the counting itself.
+//!
+//! Everything here is pure: no I/O, no async, no clock, no log. A collector cannot fail; what it refuses it counts
+//! by reason, and one bad row never costs the others.
+
+pub mod admission;
+pub mod cursor;
+pub mod exact;
+pub mod guard;
+pub mod histogram;
+pub mod rows;
+pub mod seen;
+pub mod series;
+pub mod snapshot;
+pub mod tally;
+
+pub use exact::Exact;
+pub use guard::{Guard, Replaced};
+pub use rows::{Changes, Folded, RowsCollector, RowsSettings, StoredSeries};
+pub use seen::{KeyHash, Seen};
+pub use series::SeriesSet;
+pub use snapshot::{SnapshotCollector, SnapshotOutcome};

@@ -1,0 +1,467 @@
+//! The rows collector: pages of rows in, exact counters and histograms out.
+//!
+//! Each row counts once: when its key was not seen, and never again. The collector is pure: it reads no clock, does no
+//! I/O and cannot fail; a row that it refuses is counted by reason and costs no other row anything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use crate::config::{Limits, Start};
+use crate::family::{Family, Micros};
+use crate::pack;
+use crate::source::{Moment, RowsPage, RowsQuery, RowsRange};
+use crate::telemetry::failure::Ignored;
+
+use super::cursor::{Cursor, LookBack, Phase, Sweep};
+use super::guard::{Guard, Replaced};
+use super::seen::{KeyHash, Seen, SeenChanges, SeenKeys};
+use super::series::SeriesSet;
+use super::tally::{Audit, Tally};
+use crate::source::{CursorMode, WindowCount};
+
+/// Labels a metric may have; more would not be readable either.
+pub const LABELS_PER_METRIC: usize = 16;
+
+/// What one page, or one decision, changed: to be written before it is shown.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// What the cursor was made for.
+    pub definition: String,
+    /// The cursor as JSON.
+    pub cursor: String,
+    /// Series that changed.
+    pub series: Vec<StoredSeries>,
+    /// Keys that came and went.
+    pub seen: SeenChanges,
+}
+
+/// One series as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredSeries {
+    /// Metric name.
+    pub metric: String,
+    /// What its values mean; another definition is another count.
+    pub definition: String,
+    /// JSON array of label values.
+    pub labels: String,
+    /// JSON of the value.
+    pub value: String,
+    /// When its count began.
+    pub start: Micros,
+}
+
+/// What became of a page.
+#[derive(Debug, Default, PartialEq)]
+pub struct Folded {
+    /// Rows counted.
+    pub counted: u64,
+    /// Rows left aside, by reason.
+    pub ignored: BTreeMap<Ignored, u64>,
+    /// Seen keys that were forgotten for want of room.
+    pub keys_dropped: u64,
+    /// The database is another one, or was set back: the counts began anew, and the page was not used.
+    pub new_epoch: bool,
+    /// Whether more rows wait.
+    pub more: bool,
+    /// Time of the youngest row of the page.
+    pub youngest: Option<Micros>,
+}
+
+/// What admission did for one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Admitted {
+    /// The metric.
+    pub metric: String,
+    /// Its series.
+    pub series: usize,
+    /// Rows that went to the label set `overflow`.
+    pub overflowed: u64,
+    /// Label values that were replaced, by reason.
+    pub replaced: Vec<(Replaced, u64)>,
+}
+
+/// What the operator sets for a rows collector.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RowsSettings {
+    /// Where counting begins on the first run.
+    pub start: Start,
+    /// How far back late rows are looked for.
+    pub look_back: LookBack,
+    /// Rows a page.
+    pub page_rows: u32,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Counts the rows of one table.
+pub struct RowsCollector {
+    query: RowsQuery,
+    settings: RowsSettings,
+    definition: String,
+    metrics: Vec<Counted>,
+    cursor: Option<Cursor>,
+    seen: SeenKeys,
+    /// Series that began before this were shown already, and are not shown as 0 again.
+    shown_before: Micros,
+    seeded: bool,
+}
+
+/// One metric and the cells it reads.
+struct Counted {
+    series: SeriesSet,
+    definition: String,
+    labels: Vec<usize>,
+    value: Option<usize>,
+}
+
+impl RowsCollector {
+    /// Makes a collector that has not begun. The pack must have passed lint.
+    pub fn new(definition: &pack::Collector, query: RowsQuery, settings: RowsSettings, guard: &Arc<Guard>) -> Self {
+        let first = query.key.len() + usize::from(query.transition.is_some());
+        let position = |name: &str| query.columns.iter().position(|(column, _)| column == name).map(|at| first + at);
+        let metrics = definition
+            .metrics
+            .iter()
+            .map(|metric| Counted {
+                series: SeriesSet::new(metric, &settings.limits, guard.clone()),
+                definition: meaning(metric, &query),
+                labels: metric.labels.iter().filter_map(|label| position(label.column())).collect(),
+                value: metric.value.as_deref().and_then(position),
+            })
+            .collect();
+        let definition = json!({
+            "table": query.table, "key": query.key, "time": query.time, "transition": query.transition,
+        })
+        .to_string();
+        RowsCollector {
+            query,
+            settings,
+            definition,
+            metrics,
+            cursor: None,
+            seen: SeenKeys::default(),
+            shown_before: Micros::MIN,
+            seeded: false,
+        }
+    }
+
+    /// What is asked of the source.
+    pub fn query(&self) -> &RowsQuery {
+        &self.query
+    }
+
+    /// What the cursor is made for; a stored cursor with another definition does not fit.
+    pub fn definition(&self) -> &str {
+        &self.definition
+    }
+
+    /// Takes back what an earlier run wrote. Returns the metrics whose stored series mean something else now: they begin
+    /// anew at 0.
+    ///
+    /// # Errors
+    /// A sentence, when the stored cursor or a series cannot be understood.
+    pub fn restore(
+        &mut self,
+        cursor: &str,
+        series: Vec<StoredSeries>,
+        seen: Vec<Seen>,
+        now: Micros,
+    ) -> Result<Vec<String>, String> {
+        let cursor: Cursor =
+            serde_json::from_str(cursor).map_err(|error| format!("the stored cursor cannot be read: {error}"))?;
+        let mut changed = Vec::new();
+        for stored in series {
+            let known = self.metrics.iter_mut().find(|counted| counted.series.name() == stored.metric);
+            match known {
+                Some(counted) if counted.definition == stored.definition => {
+                    let record =
+                        super::series::StoredSeries { labels: stored.labels, start: stored.start, value: stored.value };
+                    counted.series.load(&record).map_err(|misfit| misfit.to_string())?;
+                }
+                _ => changed.push(stored.metric),
+            }
+        }
+        changed.sort();
+        changed.dedup();
+        self.seen.restore(seen);
+        self.shown_before = now;
+        self.cursor = Some(cursor);
+        Ok(changed)
+    }
+
+    /// Whether counting has begun.
+    pub fn has_begun(&self) -> bool {
+        self.cursor.is_some()
+    }
+
+    /// Begins at a moment.
+    pub fn begin(&mut self, moment: &Moment) {
+        let (phase, from) = match self.settings.start {
+            Start::Now => (Phase::Baseline, None),
+            Start::All => (Phase::History, None),
+            Start::At(time) => (Phase::History, Some(time)),
+        };
+        self.begin_as(moment, phase, from);
+    }
+
+    /// The table did not exist when the collector first looked: whatever it will have is new, counted from the moment
+    /// at which counting began.
+    pub fn table_was_missing(&mut self, moment: &Moment) {
+        self.begin_as(moment, Phase::Live, None);
+    }
+
+    /// Whether the first look is still to come, so that a missing table means an empty one.
+    pub fn is_before_first_look(&self) -> bool {
+        self.cursor.as_ref().is_none_or(|cursor| cursor.phase != Phase::Live && cursor.sweep.is_none())
+    }
+
+    fn begin_as(&mut self, moment: &Moment, phase: Phase, from: Option<Micros>) {
+        self.cursor = Some(Cursor::begin(moment, phase, from, &self.settings.look_back));
+    }
+
+    /// What to read next.
+    pub fn next_range(&self) -> RowsRange {
+        let limit = self.settings.page_rows;
+        let Some(cursor) = &self.cursor else {
+            return RowsRange { mode: None, floor: None, horizon: None, settled_only: false, after: None, limit };
+        };
+        let after = cursor.sweep.as_ref().map(|sweep| sweep.after.clone()).or_else(|| cursor.resume.clone());
+        RowsRange {
+            mode: Some(cursor.mode),
+            floor: cursor.floor,
+            horizon: cursor.horizon,
+            settled_only: cursor.settled_only,
+            after,
+            limit,
+        }
+    }
+
+    /// Counts a page that `next_range` asked for. `now` is our own clock, for series that are shown as 0 first.
+    pub fn fold(&mut self, page: &RowsPage, now: Micros) -> Folded {
+        let mut folded = Folded::default();
+        let moment = &page.moment;
+        let Some(cursor) = &mut self.cursor else { return folded };
+        if cursor.belongs_elsewhere(moment) {
+            self.begin_epoch(moment, now);
+            return Folded { new_epoch: true, more: true, ..folded };
+        }
+        if cursor.mode != moment.mode {
+            // A table became a view, or the other way round: the window and the keys seen in it carry over.
+            cursor.mode = moment.mode;
+            cursor.horizon = None;
+        }
+        let (began, next_horizon, next_floor) = match &cursor.sweep {
+            Some(sweep) => (sweep.began, sweep.horizon, sweep.floor),
+            None => (moment.now, moment.horizon, cursor.next_floor(moment, &self.settings.look_back)),
+        };
+        if cursor.phase == Phase::History && cursor.counted == 0 && self.settings.start == Start::All {
+            // The count of all history began when its first row happened.
+            cursor.epoch_start = page.times.first().map_or(moment.now, |first| *first).min(moment.now);
+        }
+        // A series that a live row makes begins now: it is shown as 0 first, and grows from there. History begins at its
+        // own beginning and is no growth.
+        let start = if cursor.phase == Phase::History { cursor.epoch_start } else { now };
+        if !self.seeded {
+            self.seeded = true;
+            for counted in &mut self.metrics {
+                counted.series.seed(start);
+            }
+        }
+        let keep_all = self.query.transition.is_some();
+        let key_cells = self.query.key.len() + usize::from(keep_all);
+        for (index, row) in page.rows.iter().enumerate() {
+            let time = page.times[index];
+            let Some(key) = KeyHash::of((0..key_cells).map(|cell| row.cell(cell))) else {
+                *folded.ignored.entry(Ignored::KeyMissing).or_default() += 1;
+                continue;
+            };
+            if self.seen.contains(key) {
+                *folded.ignored.entry(Ignored::AlreadyCounted).or_default() += 1;
+                continue;
+            }
+            if keep_all || time >= next_floor {
+                let writer = page.writers.get(index).copied().unwrap_or_default();
+                self.seen.insert(Seen { key, time, writer });
+            }
+            cursor.tally.add(time, moment.deletions);
+            if cursor.phase == Phase::Baseline {
+                *folded.ignored.entry(Ignored::History).or_default() += 1;
+                continue;
+            }
+            let mut labels = [None; LABELS_PER_METRIC];
+            for counted in &mut self.metrics {
+                let width = counted.labels.len().min(LABELS_PER_METRIC);
+                for (label, cell) in labels.iter_mut().zip(&counted.labels) {
+                    *label = row.cell(*cell);
+                }
+                let value = counted.value.map(|cell| row.cell(cell));
+                // A value column that is NULL says nothing of this metric.
+                if value == Some(None) {
+                    continue;
+                }
+                if let Err(reason) = counted.series.add(&labels[..width], value.flatten(), start) {
+                    *folded.ignored.entry(reason).or_default() += 1;
+                }
+            }
+            folded.counted += 1;
+        }
+        folded.youngest = page.times.last().copied();
+        cursor.counted += folded.counted;
+        cursor.resume = page.resume.clone().or(cursor.resume.take());
+        match &page.next {
+            Some(after) => {
+                folded.more = true;
+                cursor.sweep = Some(Sweep { began, horizon: next_horizon, floor: next_floor, after: after.clone() });
+            }
+            None => {
+                cursor.sweep = None;
+                cursor.horizon = next_horizon;
+                cursor.floor = Some(next_floor);
+                cursor.last_sweep = began;
+                cursor.phase = Phase::Live;
+                if !keep_all {
+                    self.seen.forget_before(next_floor);
+                }
+            }
+        }
+        folded.keys_dropped = self.bound_keys(next_horizon);
+        folded
+    }
+
+    /// Keeps the seen keys within their bound.
+    fn bound_keys(&mut self, next_horizon: Option<i64>) -> u64 {
+        let Some(cursor) = &mut self.cursor else { return 0 };
+        let bound = self.settings.limits.seen_keys.max(1);
+        if self.seen.len() <= bound {
+            if self.seen.len() <= bound / 2 {
+                cursor.settled_only = false;
+            }
+            return 0;
+        }
+        let target = bound - bound / 10;
+        match (cursor.mode, next_horizon) {
+            (CursorMode::Horizon, Some(horizon)) => {
+                // A settled row comes again only when it is updated; an unsettled one surely does.
+                let (dropped, _) = self.seen.make_room(target, |seen| seen.writer < horizon);
+                cursor.settled_only = self.seen.len() > target;
+                dropped
+            }
+            _ => {
+                let (dropped, youngest) = self.seen.make_room(target, |_| true);
+                // What is forgotten must not be read again: the floor goes up with it.
+                if let (Some(youngest), None) = (youngest, &self.query.transition) {
+                    let above = youngest.saturating_add(1);
+                    cursor.floor = Some(cursor.floor.map_or(above, |floor| floor.max(above)));
+                    if let Some(sweep) = &mut cursor.sweep {
+                        sweep.floor = sweep.floor.max(above);
+                    }
+                }
+                dropped
+            }
+        }
+    }
+
+    /// The database is another one, or was set back: every count begins anew at 0. Keys stay, so that rows which both
+    /// have do not count twice.
+    fn begin_epoch(&mut self, moment: &Moment, now: Micros) {
+        let floor = self.cursor.as_ref().and_then(|cursor| cursor.floor);
+        let look_back = &self.settings.look_back;
+        let mut cursor = Cursor::begin(moment, Phase::Live, None, look_back);
+        cursor.horizon = None;
+        cursor.floor = floor.or(cursor.floor);
+        cursor.epoch_start = now;
+        cursor.last_sweep = now;
+        cursor.tally = Tally::complete_from(moment.now);
+        for counted in &mut self.metrics {
+            counted.series.reset(now);
+        }
+        self.cursor = Some(cursor);
+    }
+
+    /// What has changed since the last call, to be written before it is shown.
+    pub fn take_changes(&mut self) -> Changes {
+        let mut series = Vec::new();
+        for counted in &mut self.metrics {
+            let metric = counted.series.name().to_owned();
+            for record in counted.series.export_dirty() {
+                series.push(StoredSeries {
+                    metric: metric.clone(),
+                    definition: counted.definition.clone(),
+                    labels: record.labels,
+                    value: record.value,
+                    start: record.start,
+                });
+            }
+            counted.series.mark_clean();
+        }
+        let cursor = serde_json::to_string(&self.cursor).expect("a cursor is plain data with text keys");
+        Changes { definition: self.definition.clone(), cursor, series, seen: self.seen.take_changes() }
+    }
+
+    /// The families to publish. Series that began after `hide_since` are shown as 0.
+    pub fn families(&self, hide_since: Micros) -> Vec<Family> {
+        let hide_since = Some(hide_since.max(self.shown_before));
+        self.metrics.iter().map(|counted| counted.series.families(hide_since)).collect()
+    }
+
+    /// When the youngest series began: until `hide_since` has passed it, something is shown as 0.
+    pub fn youngest_start(&self) -> Option<Micros> {
+        self.metrics
+            .iter()
+            .filter_map(|counted| counted.series.newest_start())
+            .max()
+            .filter(|at| *at > self.shown_before)
+    }
+
+    /// Per metric: its name, its series, and what admission did since the last call.
+    pub fn take_admissions(&mut self) -> Vec<Admitted> {
+        let take = |counted: &mut Counted| Admitted {
+            metric: counted.series.name().to_owned(),
+            series: counted.series.len(),
+            overflowed: counted.series.take_overflowed(),
+            replaced: counted.series.take_replaced().collect(),
+        };
+        self.metrics.iter_mut().map(take).collect()
+    }
+
+    /// The cursor, once there is one.
+    pub fn cursor(&self) -> Option<&Cursor> {
+        self.cursor.as_ref()
+    }
+
+    /// How many keys are remembered.
+    pub fn seen_keys(&self) -> usize {
+        self.seen.len()
+    }
+
+    /// The window that may be audited now, if there is one. Rows whose time moves have none.
+    pub fn audit_window(&self) -> Option<(Micros, Micros)> {
+        let cursor = self.cursor.as_ref()?;
+        if self.query.transition.is_some() || cursor.sweep.is_some() || cursor.phase != Phase::Live {
+            return None;
+        }
+        cursor.tally.window(cursor.floor?)
+    }
+
+    /// Compares a recount with what was counted.
+    pub fn audit(&self, window: (Micros, Micros), recount: WindowCount) -> Audit {
+        self.cursor.as_ref().map(|cursor| cursor.tally.compare(window, recount)).unwrap_or_default()
+    }
+}
+
+/// What a metric's values mean, as text: another text is another count.
+fn meaning(metric: &pack::Metric, query: &RowsQuery) -> String {
+    let expression =
+        |name: &str| query.columns.iter().find(|(column, _)| column == name).map(|(_, expression)| expression.clone());
+    let labels: Vec<_> = metric.labels.iter().map(|label| json!([label.name(), expression(label.column())])).collect();
+    json!({
+        "kind": format!("{:?}", metric.kind()),
+        "labels": labels,
+        "value": metric.value.as_deref().and_then(expression),
+        "filter": query.filter,
+        "buckets": metric.buckets,
+    })
+    .to_string()
+}

@@ -1,0 +1,147 @@
+//! From a file, the environment and the command line to [`Settings`]: everything that is wrong is told at once.
+//!
+//! What stands on the command line goes before the environment, and that before the file. No message repeats what a
+//! variable holds, or a URL with its password.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::raw::{RawConfig, RawReading, RawSource};
+use super::{Settings, fill, validate};
+use crate::pack::{self, Pack, PackErrors};
+use crate::yaml::{self, Complaint, Node, Value};
+
+/// What stands for the file's name in complaints about variables and flags.
+const ENVIRONMENT: &str = "environment";
+
+/// What the command line and its environment variables say; it goes before the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// The configuration file.
+    pub config: Option<PathBuf>,
+    /// In place of `listen`.
+    pub listen: Option<String>,
+    /// In place of `state_dir`.
+    pub state_dir: Option<PathBuf>,
+    /// In place of every source's `interval`.
+    pub interval: Option<Duration>,
+}
+
+/// Everything that is wrong with the configuration and the packs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigErrors(pub Vec<Complaint>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        yaml::list(&self.0, f)
+    }
+}
+
+/// Reads the configuration. `variable` looks up an environment variable.
+///
+/// # Errors
+/// Everything that is wrong, each with file, line and a mend.
+pub fn load(overrides: &Overrides, variable: &dyn Fn(&str) -> Option<String>) -> Result<Settings, ConfigErrors> {
+    let mut draft = match &overrides.config {
+        Some(path) => {
+            let file = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|error| one(&file, format!("cannot be read: {error}")))?;
+            read(&file, &text, variable)?
+        }
+        None => Draft::empty(),
+    };
+    if draft.raw.sources.is_empty() && draft.complaints.is_empty() {
+        draft.raw.sources.extend(source_from_environment(variable)?);
+    }
+    let packs = packs(&mut draft);
+    validate::settings(draft, packs, overrides).map_err(ConfigErrors)
+}
+
+/// Every pack there is; none when one is wrong or missing, which is told then.
+fn packs(draft: &mut Draft) -> Option<Vec<Arc<Pack>>> {
+    let told = draft.complaints.len();
+    let mut own = Vec::new();
+    for (index, path) in draft.raw.packs.iter().enumerate() {
+        if Path::new(path).exists() {
+            own.push(PathBuf::from(path));
+            continue;
+        }
+        // The path as the file has it: a variable in it may hold anything.
+        let step = index.to_string();
+        let written = match draft.tree.at(&["packs", &step]).map(|node| &node.value) {
+            Some(Value::Filled { written, .. }) => written,
+            _ => path,
+        };
+        draft.complaints.push(Complaint {
+            file: draft.file.clone(),
+            line: draft.tree.line_of(&["packs", &step]),
+            place: format!("packs[{index}]"),
+            message: format!("there is no file or folder {}", validate::quoted(written)),
+        });
+    }
+    match pack::load::all(&own) {
+        Ok(packs) => Some(packs).filter(|_| draft.complaints.len() == told),
+        Err(PackErrors(complaints)) => {
+            draft.complaints.extend(complaints);
+            None
+        }
+    }
+}
+
+/// A configuration on its way: what could be read, the tree for the lines, and what is wrong so far.
+pub(super) struct Draft {
+    pub(super) file: String,
+    pub(super) tree: Node,
+    pub(super) raw: RawConfig,
+    pub(super) complaints: Vec<Complaint>,
+    /// Lines with a variable that could not be put in: nothing more is to be said of them.
+    pub(super) unfilled: Vec<Option<u64>>,
+}
+
+impl Draft {
+    fn empty() -> Self {
+        let tree = Node { line: 0, value: Value::Map(Vec::new()) };
+        Draft {
+            file: ENVIRONMENT.into(),
+            tree,
+            raw: RawConfig::default(),
+            complaints: Vec::new(),
+            unfilled: Vec::new(),
+        }
+    }
+}
+
+fn read(file: &str, text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Draft, ConfigErrors> {
+    let mut tree = yaml::parse(file, text, false).map_err(|complaint| ConfigErrors(vec![complaint]))?;
+    if tree.value == Value::Null {
+        tree.value = Value::Map(Vec::new());
+    }
+    let mut complaints = fill::fill(file, &mut tree, variable);
+    let unfilled: Vec<Option<u64>> = complaints.iter().map(|complaint| complaint.line).collect();
+    let (raw, unfit) = yaml::shape::read_what_fits::<RawConfig>(file, &mut tree);
+    complaints.extend(unfit.into_iter().filter(|complaint| !unfilled.contains(&complaint.line)));
+    Ok(Draft { file: file.into(), tree, raw: raw.unwrap_or_default(), complaints, unfilled })
+}
+
+fn source_from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<RawSource>, ConfigErrors> {
+    let Some(url) = variable("DATABASE_URL").filter(|url| !url.trim().is_empty()) else { return Ok(None) };
+    super::address::recognise(&SecretString::from(url.clone()))
+        .map_err(|message| ConfigErrors(vec![complaint(ENVIRONMENT, "DATABASE_URL", message)]))?;
+    let url = Some(SecretString::from(url));
+    Ok(Some(RawSource { name: "default".into(), url, url_file: None, reading: RawReading::default() }))
+}
+
+fn one(file: &str, message: String) -> ConfigErrors {
+    ConfigErrors(vec![complaint(file, "", message)])
+}
+
+fn complaint(file: &str, place: &str, message: String) -> Complaint {
+    Complaint { file: file.into(), line: None, place: place.into(), message }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! The configuration as the operator writes it: the shape of the YAML file, and the words that explain each setting.
+//!
+//! The JSON Schema for editors and the reference of all settings are made of these types, so a default that is
+//! written here must be the one that [`super::Settings`] has; a test compares them. Nothing is checked here but shape.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::Deserialize;
+
+use crate::duration::Text as Duration;
+
+/// Rowmetry's configuration. Text may hold `${VARIABLE}` or `${VARIABLE:-default}`; `$$` is a dollar sign.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "Rowmetry configuration")]
+pub struct RawConfig {
+    /// Address and port where `/metrics` is served. `ROWMETRY_LISTEN` and `--listen` come before it.
+    #[schemars(extend("default" = "127.0.0.1:9469"))]
+    pub listen: Option<String>,
+    /// Directory where counts survive a restart. Without it they are kept in memory and begin again with each start.
+    /// `ROWMETRY_STATE_DIR` and `--state-dir` come before it.
+    pub state_dir: Option<String>,
+    /// A new counter series is shown as 0 for this long before its first value, so that `increase()` sees its first
+    /// rows. Make it at least twice the scrape interval; `0s` turns it off.
+    #[schemars(with = "Option<Duration>", extend("default" = "60s"))]
+    pub zero_first: Option<String>,
+    /// Your own packs: files, or folders of files that end in `.yaml` or `.yml`. An own pack takes the place of a
+    /// built-in one of the same name.
+    pub packs: Vec<String>,
+    /// Values for the parameters of packs: pack, then parameter.
+    pub parameters: BTreeMap<String, BTreeMap<String, f64>>,
+    /// Bounds on what can grow.
+    pub limits: RawLimits,
+    /// The web server.
+    pub web: RawWeb,
+    /// Settings for every source that does not say otherwise itself.
+    pub defaults: RawReading,
+    /// The databases that are read. Without any, `DATABASE_URL` is read as the source `default`.
+    pub sources: Vec<RawSource>,
+}
+
+/// One database that is read.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct RawSource {
+    /// Your name for it (a-z, 0-9, `_`, `-`); a label value.
+    pub name: String,
+    /// Where it is: `postgres://user:password@host/database`, `sqlite:path`, or the path of an SQLite file. Best taken
+    /// from a variable, as in `${DATABASE_URL}`.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub url: Option<SecretString>,
+    /// A file that holds the URL, such as a mounted secret; in place of `url`.
+    #[serde(default)]
+    pub url_file: Option<String>,
+    /// How it is read.
+    #[serde(flatten)]
+    pub reading: RawReading,
+}
+
+/// How a database is read.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(extend("additionalProperties" = false))]
+pub struct RawReading {
+    /// The packs that apply. Without it, those apply whose `detect` tables exist.
+    pub packs: Option<Vec<String>>,
+    /// Collectors (`pack/collector`) that are not run.
+    pub skip: Option<Vec<String>>,
+    /// Time between two reads of a collector. It is independent of how often Prometheus scrapes.
+    #[schemars(with = "Option<Duration>", extend("default" = "60s"))]
+    pub interval: Option<String>,
+    /// Intervals of single collectors: `pack/collector`, then the time.
+    #[schemars(with = "Option<BTreeMap<String, Duration>>")]
+    pub intervals: Option<BTreeMap<String, String>>,
+    /// Time that one statement may take in the database.
+    #[schemars(with = "Option<Duration>", extend("default" = "10s"))]
+    pub statement_timeout: Option<String>,
+    /// Time that one statement may wait for a lock.
+    #[schemars(with = "Option<Duration>", extend("default" = "1s"))]
+    pub lock_timeout: Option<String>,
+    /// Time to make a connection.
+    #[schemars(with = "Option<Duration>", extend("default" = "10s"))]
+    pub connect_timeout: Option<String>,
+    /// How far back late rows are looked for where the oldest open transaction cannot be seen. Make it longer than the
+    /// application's longest transaction.
+    #[schemars(with = "Option<Duration>", extend("default" = "1h"))]
+    pub look_back: Option<String>,
+    /// How far the application's clock may be behind the database's.
+    #[schemars(with = "Option<Duration>", extend("default" = "60s"))]
+    pub clock_margin: Option<String>,
+    /// Share of the time (above 0, at most 1) that a collector may keep the database busy when no index serves its time
+    /// column; its interval stretches to hold it.
+    #[schemars(extend("default" = 0.01))]
+    pub busy_share: Option<f64>,
+    /// Rows a read; a collector that is behind reads several pages.
+    #[schemars(extend("default" = 20_000))]
+    pub page_rows: Option<u32>,
+    /// Where counting begins on the first run: `now`, `all`, or a time such as `2026-01-01T00:00:00Z`.
+    #[schemars(extend("default" = "now"))]
+    pub start: Option<String>,
+    /// Time between two recounts of a settled window, which show that no row was missed; `0s` turns them off.
+    #[schemars(with = "Option<Duration>", extend("default" = "10m"))]
+    pub audit_interval: Option<String>,
+}
+
+/// Bounds on what can grow. What goes over one is counted and shown, never dropped in silence.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawLimits {
+    /// Series a metric, unless the pack says otherwise; what comes later is added to the label set `overflow`.
+    #[schemars(range(min = 1), extend("default" = 1000))]
+    pub series_per_metric: Option<usize>,
+    /// Characters a label value; longer ones are cut.
+    #[schemars(range(min = 8), extend("default" = 120))]
+    pub label_length: Option<usize>,
+    /// Keys of counted rows that one collector remembers, to tell rows it has seen from new ones.
+    #[schemars(range(min = 1000), extend("default" = 500_000))]
+    pub seen_keys: Option<usize>,
+    /// Rows that a snapshot may have; one with more fails.
+    #[schemars(range(min = 1), extend("default" = 20_000))]
+    pub snapshot_rows: Option<u32>,
+}
+
+/// The web server.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawWeb {
+    /// Connections at a time.
+    #[schemars(range(min = 1), extend("default" = 128))]
+    pub connections: Option<usize>,
+    /// Time to send a request's headers; also the longest that a kept connection may idle, so longer than the scrape
+    /// interval is best.
+    #[schemars(with = "Option<Duration>", extend("default" = "75s"))]
+    pub header_timeout: Option<String>,
+    /// Time to take a reply.
+    #[schemars(with = "Option<Duration>", extend("default" = "30s"))]
+    pub write_timeout: Option<String>,
+    /// Whether `POST /-/reload` is answered.
+    #[schemars(extend("default" = false))]
+    pub reload_endpoint: Option<bool>,
+}

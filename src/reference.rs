@@ -1,0 +1,253 @@
+//! The parts of the manual that are made from the program itself: metrics, settings, schemas.
+//!
+//! They are committed under `docs/` and a test compares them, so they cannot grow stale. Nothing here is written by hand
+//! that the program knows better.
+
+use std::fmt::Write;
+
+use serde_json::Value as Json;
+
+use crate::config::raw::RawConfig;
+use crate::family::Kind;
+use crate::pack::{Collector, Label, Metric, Pack, System};
+
+/// What a generated file says of itself.
+const MADE_BY: &str = "<!-- Made by `make docs`; do not edit. -->\n\n";
+
+/// JSON Schema of the configuration file, for editors.
+pub fn config_schema() -> String {
+    pretty(&schemars::schema_for!(RawConfig).to_value())
+}
+
+/// JSON Schema of a pack file, for editors.
+pub fn pack_schema() -> String {
+    pretty(&schemars::schema_for!(Pack).to_value())
+}
+
+/// Every metric of the given packs, as Markdown.
+pub fn metrics<'p>(packs: impl IntoIterator<Item = &'p Pack>) -> String {
+    let mut page = format!("{MADE_BY}# Metrics of the built-in packs\n\n");
+    page.push_str(
+        "Counters and histograms count each new row once. Gauges and info metrics show the last snapshot. A metric whose \
+         table, column or grant is missing is absent, never 0. Rowmetry's metrics about itself are in \
+         [self-metrics.md](self-metrics.md).\n",
+    );
+    for pack in packs {
+        let _ = write!(page, "\n## {} (`{}`)\n\n", pack.title, pack.app);
+        if !pack.detect.is_empty() {
+            let _ = write!(page, "Applies by itself when these tables exist: {}.\n\n", code_list(&pack.detect));
+        }
+        page.push_str("| Metric | Kind | Labels | Meaning | Collector | Reads |\n|---|---|---|---|---|---|\n");
+        for (name, parameter) in &pack.parameters {
+            if let Some(gauge) = &parameter.gauge {
+                let help = format!("{} Parameter `{name}`, {} unless set.", parameter.help.trim(), parameter.value);
+                row(&mut page, [&code(gauge), "gauge", "", &help, "", "the configuration"]);
+            }
+        }
+        for collector in &pack.collectors {
+            for metric in &collector.metrics {
+                let labels: Vec<&str> = metric.labels.iter().map(Label::name).collect();
+                let reads = reads(collector);
+                row(
+                    &mut page,
+                    [
+                        &code(metric.name()),
+                        kind(metric),
+                        &code_list(&labels),
+                        &metric.help,
+                        &code(&collector.name),
+                        &reads,
+                    ],
+                );
+            }
+        }
+        page.push_str(&parameters(pack));
+    }
+    page
+}
+
+/// Every setting of the configuration file, as Markdown.
+pub fn configuration() -> String {
+    let schema = schemars::schema_for!(RawConfig).to_value();
+    let mut page = format!("{MADE_BY}# Configuration\n\n");
+    page.push_str(
+        "`rowmetry --config FILE` or `ROWMETRY_CONFIG=FILE`. Without a file, `DATABASE_URL` is enough. The command line goes \
+         before the environment, and that before the file. A full example is [example.yaml](example.yaml); editors complete \
+         and check the file with [schema/config.json](schema/config.json).\n\n\
+         Any text may hold `${VARIABLE}` or `${VARIABLE:-default}`; `$$` is a dollar sign. Lengths of time are a number and one \
+         of `ms`, `s`, `m`, `h`, `d`. `rowmetry check` tells everything that is wrong at once.\n",
+    );
+    for (title, name, words) in [
+        ("The file", None, ""),
+        (
+            "`sources`: the databases",
+            Some("RawSource"),
+            "A list. Everything but `name`, `url` and `url_file` may also stand in `defaults`, for every source.\n\n",
+        ),
+        ("`limits`", Some("RawLimits"), ""),
+        ("`web`", Some("RawWeb"), ""),
+    ] {
+        let of = name.map_or(&schema, |name| &schema["$defs"][name]);
+        let _ = write!(page, "\n## {title}\n\n{words}| Setting | Kind | Default | Meaning |\n|---|---|---|---|\n");
+        for (key, property) in of["properties"].as_object().into_iter().flatten() {
+            let default = match &property["default"] {
+                Json::String(text) => code(text),
+                Json::Number(number) => code(&number.to_string()),
+                Json::Bool(flag) => code(&flag.to_string()),
+                _ => String::new(),
+            };
+            let meaning = property["description"].as_str().unwrap_or_default();
+            row(&mut page, [&code(key), &words_of(property), &default, meaning]);
+        }
+    }
+    page
+}
+
+fn parameters(pack: &Pack) -> String {
+    if pack.parameters.is_empty() {
+        return String::new();
+    }
+    let mut text =
+        "\nParameters (`parameters` in the configuration):\n\n| Parameter | Default | Meaning |\n|---|---|---|\n"
+            .to_owned();
+    for (name, parameter) in &pack.parameters {
+        row(&mut text, [&code(name), &code(&parameter.value.to_string()), &parameter.help]);
+    }
+    text
+}
+
+fn reads(collector: &Collector) -> String {
+    match (&collector.rows, &collector.snapshot) {
+        (Some(rows), _) => format!("new rows of {}", code(&rows.table)),
+        (None, Some(snapshot)) => {
+            let tables = tables(snapshot.sql.on(System::Postgres));
+            if tables.is_empty() { "a query".to_owned() } else { format!("a query of {}", code_list(&tables)) }
+        }
+        (None, None) => String::new(),
+    }
+}
+
+/// The words after `from` and `join`, less the names that the query gives itself by `with`. Good enough for a manual.
+fn tables(sql: &str) -> Vec<String> {
+    let words: Vec<&str> =
+        sql.split(|c: char| c.is_whitespace() || "(),".contains(c)).filter(|word| !word.is_empty()).collect();
+    let made: Vec<&str> =
+        words.windows(2).filter(|pair| pair[1].eq_ignore_ascii_case("as")).map(|pair| pair[0]).collect();
+    let mut tables: Vec<String> = Vec::new();
+    for pair in words.windows(2) {
+        let follows = pair[0].eq_ignore_ascii_case("from") || pair[0].eq_ignore_ascii_case("join");
+        let table = pair[1].replace('"', "");
+        let is_table = !pair[1].eq_ignore_ascii_case("select") && !pair[1].eq_ignore_ascii_case("lateral");
+        let is_name =
+            table.starts_with(|c: char| c.is_alphabetic() || c == '_') && !table.contains('.') || table.contains("_");
+        if follows && is_table && is_name && !made.contains(&pair[1]) && !tables.contains(&table) {
+            tables.push(table);
+        }
+    }
+    tables
+}
+
+fn kind(metric: &Metric) -> &'static str {
+    match metric.kind() {
+        Kind::Counter => "counter",
+        Kind::Histogram => "histogram",
+        Kind::Gauge => "gauge",
+        Kind::Info => "info",
+    }
+}
+
+/// The kind of a setting's value, in words.
+fn words_of(property: &Json) -> String {
+    if property["pattern"].as_str() == Some(crate::duration::PATTERN) {
+        return "time".into();
+    }
+    let kinds: Vec<&str> = match &property["type"] {
+        Json::String(kind) => vec![kind],
+        Json::Array(kinds) => kinds.iter().filter_map(Json::as_str).collect(),
+        _ => vec!["object"],
+    };
+    let kind = kinds.into_iter().find(|kind| *kind != "null").unwrap_or("object");
+    match kind {
+        "array" => "list",
+        "object" => "map",
+        "string" => "text",
+        "integer" => "whole number",
+        "boolean" => "true or false",
+        other => other,
+    }
+    .into()
+}
+
+fn row<const N: usize>(page: &mut String, cells: [&str; N]) {
+    let cells = cells.map(|cell| cell.trim().replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" "));
+    let _ = writeln!(page, "| {} |", cells.join(" | "));
+}
+
+fn code(text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("`{text}`") }
+}
+
+fn code_list<S: AsRef<str>>(texts: &[S]) -> String {
+    texts.iter().map(|text| code(text.as_ref())).collect::<Vec<_>>().join(", ")
+}
+
+fn pretty(schema: &Json) -> String {
+    let mut text = serde_json::to_string_pretty(schema).expect("a schema is plain JSON");
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn committed(file: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(file);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}; run `make docs`", path.display()))
+    }
+
+    #[test]
+    fn committed_pages_are_not_stale() {
+        let packs = crate::pack::builtin().expect("good packs");
+        for (file, made) in [
+            ("schema/config.json", config_schema()),
+            ("schema/pack.json", pack_schema()),
+            ("metrics.md", metrics(packs.iter().map(|pack| &**pack))),
+            ("configuration.md", configuration()),
+        ] {
+            assert!(committed(file) == made, "docs/{file} is stale; run `make docs`");
+        }
+    }
+
+    #[test]
+    fn the_example_configuration_is_good() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/example.yaml");
+        let overrides = crate::config::Overrides { config: Some(path), ..Default::default() };
+        let variable =
+            |name: &str| (name == "DATABASE_URL").then(|| "postgres://rowmetry:x@db.example/shop".to_owned());
+        if let Err(errors) = crate::config::load(&overrides, &variable) {
+            panic!("\n{errors}");
+        }
+    }
+
+    #[test]
+    fn every_setting_is_in_the_example_and_has_a_meaning() {
+        let example = committed("example.yaml");
+        let schema = schemars::schema_for!(RawConfig).to_value();
+        let parts = ["RawSource", "RawLimits", "RawWeb"].map(|name| &schema["$defs"][name]);
+        for (key, property) in
+            parts.into_iter().chain([&schema]).flat_map(|of| of["properties"].as_object().into_iter().flatten())
+        {
+            assert!(example.contains(&format!("{key}:")), "docs/example.yaml does not show `{key}`");
+            assert!(property["description"].is_string(), "`{key}` has no description");
+        }
+    }
+
+    #[test]
+    fn names_the_tables_of_a_query() {
+        let sql = "with busy as (select a from \"Order\" o) select 1 from busy join shop.item_line i on true left join \"Tenant\" t on (select count(*) from (select 1) x) > 0";
+        assert_eq!(tables(sql), ["Order", "shop.item_line", "Tenant"]);
+    }
+}

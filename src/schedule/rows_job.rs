@@ -1,0 +1,307 @@
+//! One run of a rows collector: read a page, fold it, write what changed, and only then let it be shown.
+//!
+//! Whatever goes wrong, the collector in memory is what the state holds: when a page could not be written, it is made
+//! anew from the state before the next run.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::collector::cursor::{LookBack, Phase};
+use crate::collector::{Folded, Guard, RowsCollector, RowsSettings};
+use crate::config::SourceSettings;
+use crate::family::{Family, Micros};
+use crate::pack::{self, Pack, System};
+use crate::source::{Moment, RowsQuery};
+use crate::store::CollectorId;
+use crate::telemetry::metrics::CollectorMetrics;
+use crate::telemetry::{Failure, Reason};
+
+use super::gate::Gate;
+use super::{Context, Run, clock};
+
+/// A rows collector and what it takes to make it anew.
+pub struct RowsJob {
+    definition: pack::Collector,
+    query: RowsQuery,
+    settings: RowsSettings,
+    guard: Arc<Guard>,
+    audit_interval: Duration,
+    last_audit: Option<Instant>,
+    /// None until it was made from the state.
+    collector: Option<RowsCollector>,
+    /// Series that began after this were shown as 0 the last time.
+    hidden_since: Micros,
+}
+
+impl RowsJob {
+    /// Prepares a job; the state is read at the first run.
+    pub fn new(
+        definition: &pack::Collector,
+        rows: &pack::Rows,
+        pack: &Pack,
+        source: &SourceSettings,
+        context: &Context,
+    ) -> Self {
+        let micros = |duration: Duration| Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX);
+        let settings = RowsSettings {
+            start: source.start,
+            look_back: LookBack {
+                unseen: micros(source.look_back),
+                margin: micros(source.clock_margin),
+                column: micros(rows.look_back.unwrap_or_default()),
+            },
+            page_rows: source.page_rows,
+            limits: context.limits,
+        };
+        RowsJob {
+            definition: definition.clone(),
+            query: query(rows, source.system, context.parameters_of(pack)),
+            settings,
+            guard: context.guard.clone(),
+            audit_interval: source.audit_interval,
+            last_audit: None,
+            collector: None,
+            hidden_since: Micros::MIN,
+        }
+    }
+
+    /// Reads and counts one page.
+    pub async fn run(
+        &mut self,
+        id: &CollectorId,
+        gate: &Gate,
+        context: &Context,
+        metrics: &CollectorMetrics,
+    ) -> Result<Run, Failure> {
+        let mut collector = match self.collector.take() {
+            Some(collector) => collector,
+            None => self.from_state(id, context).await?,
+        };
+        let permit = gate.enter().await;
+        // Until the page is written, nothing of it is kept: an early return drops the collector, and the next run makes
+        // it from the state.
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(failure) => {
+                self.collector = Some(collector);
+                return Err(failure);
+            }
+        };
+        let read = self.read(&mut collector, gate).await;
+        gate.report(&read);
+        let (page, moment) = match read {
+            Ok(Some(page)) => {
+                let moment = page.moment.clone();
+                (page, moment)
+            }
+            Ok(None) => {
+                // Known to be missing from the start; remembered, so that all of it counts once it is there.
+                context.save(id, &collector.take_changes()).await?;
+                self.collector = Some(collector);
+                return Err(Failure::new(Reason::MissingTable, missing(&self.query.table)));
+            }
+            Err(failure) => {
+                self.collector = Some(collector);
+                return Err(failure);
+            }
+        };
+        drop(permit);
+        let read_from = collector.next_range().floor;
+        let folded = collector.fold(&page, clock::now());
+        let rows = page.rows.len() as u64;
+        drop(page);
+        context.save(id, &collector.take_changes()).await?;
+        if folded.new_epoch {
+            metrics.epoch_began();
+            tracing::warn!(collector = %id, "the database is another one or was set back; its counts begin anew at 0");
+        }
+        self.tell(&mut collector, &folded, &moment, read_from, metrics);
+        if !folded.more {
+            self.audit(&collector, id, gate, metrics).await;
+        }
+        let run = Run {
+            rows,
+            counted: folded.counted,
+            more: folded.more,
+            indexed: moment.indexed,
+            note: note(&self.query, &moment, &folded, &collector),
+            horizon_lag: moment.oldest_open.map(|oldest| seconds(moment.now - oldest)),
+            rows_counted: collector.cursor().map(|cursor| cursor.counted),
+        };
+        self.collector = Some(collector);
+        Ok(run)
+    }
+
+    /// What is to be shown: nothing before the first sweep is through, so that history never shows as a jump.
+    pub fn families(&mut self, now: Micros, zero_first: Duration) -> Option<Vec<Family>> {
+        let collector = self.collector.as_ref()?;
+        let live = collector.cursor().is_some_and(|cursor| cursor.phase == Phase::Live);
+        self.hidden_since = now.saturating_sub(micros(zero_first));
+        live.then(|| collector.families(self.hidden_since))
+    }
+
+    /// When the youngest series is to be shown as it is.
+    pub fn ripens(&self, zero_first: Duration) -> Option<Micros> {
+        let youngest = self.collector.as_ref()?.youngest_start()?;
+        (youngest > self.hidden_since).then(|| youngest.saturating_add(micros(zero_first)))
+    }
+
+    async fn read(
+        &self,
+        collector: &mut RowsCollector,
+        gate: &Gate,
+    ) -> Result<Option<crate::source::RowsPage>, Failure> {
+        let mut begun: Option<Moment> = None;
+        if collector.is_before_first_look() {
+            let moment = gate.source.moment().await?;
+            collector.begin(&moment);
+            begun = Some(moment);
+        }
+        let range = collector.next_range();
+        match (gate.source.read_rows(&self.query, &range).await, begun) {
+            (Ok(page), _) => Ok(Some(page)),
+            (Err(failure), Some(moment)) if failure.reason == Reason::MissingTable => {
+                collector.table_was_missing(&moment);
+                Ok(None)
+            }
+            (Err(failure), _) => Err(failure),
+        }
+    }
+
+    async fn from_state(&self, id: &CollectorId, context: &Context) -> Result<RowsCollector, Failure> {
+        let mut collector = RowsCollector::new(&self.definition, self.query.clone(), self.settings, &self.guard);
+        let stored = context
+            .state
+            .load(&id.to_string())
+            .await
+            .map_err(|error| Failure::new(Reason::StateWrite, error.to_string()))?;
+        let Some(stored) = stored else { return Ok(collector) };
+        if stored.definition != collector.definition() {
+            return Err(Failure::new(
+                Reason::DefinitionChanged,
+                format!(
+                    "the pack now reads {} where the state was made for {}; counting on would count wrongly. Put the pack \
+                     back, or let the collector begin anew: rowmetry state reset {id}",
+                    collector.definition(),
+                    stored.definition
+                ),
+            ));
+        }
+        let changed = collector
+            .restore(&stored.cursor, stored.series, stored.seen, clock::now())
+            .map_err(|message| {
+                Failure::new(Reason::StateWrite, format!("{message}; begin anew with: rowmetry state reset {id}"))
+            })?;
+        for metric in changed {
+            tracing::warn!(collector = %id, metric, "the pack changed what this metric means; it begins anew at 0");
+            context
+                .state
+                .drop_metric(&id.to_string(), &metric)
+                .await
+                .map_err(|error| Failure::new(Reason::StateWrite, error.to_string()))?;
+        }
+        Ok(collector)
+    }
+
+    async fn audit(
+        &mut self,
+        collector: &RowsCollector,
+        id: &CollectorId,
+        gate: &Gate,
+        metrics: &CollectorMetrics,
+    ) {
+        let due = self.last_audit.is_none_or(|last| last.elapsed() >= self.audit_interval);
+        if self.audit_interval.is_zero() || !due {
+            return;
+        }
+        let Some(window) = collector.audit_window() else { return };
+        let recount = {
+            let Ok(_permit) = gate.enter().await else { return };
+            let recount = gate.source.count_rows(&self.query, window.0, window.1).await;
+            gate.report(&recount);
+            match recount {
+                Ok(recount) => recount,
+                Err(failure) => {
+                    // The counts are not in doubt because a recount failed: it is said, and tried again.
+                    tracing::warn!(collector = %id, reason = %failure.reason, "the audit could not recount: {failure}");
+                    return;
+                }
+            }
+        };
+        self.last_audit = Some(Instant::now());
+        let audit = collector.audit(window, recount);
+        if audit.missing > 0 || audit.extra > 0 {
+            tracing::error!(collector = %id, missing = audit.missing, extra = audit.extra, "the audit found a difference");
+        }
+        metrics.audited(audit.missing, audit.extra, audit.deleted, seconds(clock::now()));
+    }
+
+    fn tell(
+        &self,
+        collector: &mut RowsCollector,
+        folded: &Folded,
+        moment: &Moment,
+        read_from: Option<Micros>,
+        metrics: &CollectorMetrics,
+    ) {
+        for (reason, rows) in &folded.ignored {
+            metrics.ignored(*reason, *rows);
+        }
+        for admitted in collector.take_admissions() {
+            metrics.series(&admitted.metric, admitted.series);
+            metrics.overflowed(&admitted.metric, admitted.overflowed);
+            for (reason, values) in admitted.replaced {
+                metrics.replaced(reason, values);
+            }
+        }
+        metrics.seen_keys(collector.seen_keys());
+        metrics.seen_keys_dropped(folded.keys_dropped);
+        metrics.settled_only(collector.cursor().is_some_and(|cursor| cursor.settled_only));
+        if let Some(oldest) = moment.oldest_open {
+            metrics.horizon_lag(seconds(moment.now - oldest));
+        }
+        if let Some(floor) = read_from {
+            metrics.look_back(seconds(moment.now.saturating_sub(floor)).max(0.0));
+        }
+        let behind = folded.youngest.filter(|_| folded.more).map_or(0.0, |youngest| seconds(moment.now - youngest));
+        metrics.behind(behind.max(0.0));
+    }
+}
+
+/// The pack's words for one kind of database.
+pub fn query(rows: &pack::Rows, system: System, parameters: Vec<(String, f64)>) -> RowsQuery {
+    RowsQuery {
+        table: rows.table.clone(),
+        key: rows.key.as_slice().to_vec(),
+        time: rows.time.clone(),
+        columns: rows.columns.iter().map(|(name, sql)| (name.clone(), sql.on(system).to_owned())).collect(),
+        filter: rows.filter.as_ref().map(|sql| sql.on(system).to_owned()),
+        transition: rows.transition.as_ref().map(|sql| sql.on(system).to_owned()),
+        time_zone: rows.time_zone.clone().unwrap_or_else(|| "UTC".to_owned()),
+        parameters,
+    }
+}
+
+fn note(query: &RowsQuery, moment: &Moment, folded: &Folded, collector: &RowsCollector) -> Option<String> {
+    if folded.more {
+        return Some("behind: more rows wait than fit one page; catching up".to_owned());
+    }
+    if collector.cursor().is_some_and(|cursor| cursor.settled_only) {
+        return Some(
+            "too many keys to remember (a transaction has been open for long): rows count once it has ended".to_owned(),
+        );
+    }
+    (!moment.indexed).then(|| format!("no index serves {}: reads scan {} and are spaced out", query.time, query.table))
+}
+
+fn missing(table: &str) -> String {
+    format!("table {table} does not exist (yet); once it does, all its rows count")
+}
+
+fn seconds(micros: Micros) -> f64 {
+    micros as f64 / 1e6
+}
+
+fn micros(duration: Duration) -> Micros {
+    Micros::try_from(duration.as_micros()).unwrap_or(Micros::MAX)
+}

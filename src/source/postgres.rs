@@ -1,0 +1,415 @@
+//! Postgres as a source: one connection, read-only transactions, one page of rows a statement.
+//!
+//! Every read is one explicit `BEGIN READ ONLY` transaction with its limits set inside it, and no statement is named.
+//! That is what makes an answer ours when a transaction pooler (PgBouncer, Neon, Supabase) stands between: outside a
+//! transaction a pooler may hand the second half of a query to another client's backend.
+//!
+//! Nothing here writes, counts a row or keeps a result. This file alone, with `postgres/`, names the Postgres driver.
+
+mod address;
+mod examine;
+mod failure;
+mod statement;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use secrecy::SecretString;
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
+use sqlx::{AssertSqlSafe, Connection, Row as _, ValueRef as _};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::config::SourceSettings;
+use crate::family::Micros;
+use crate::pack::System;
+use crate::source::{
+    CursorMode, Deletions, Examination, Moment, PagePosition, Rows, RowsPage, RowsQuery, RowsRange, SnapshotQuery,
+    Source, WindowCount,
+};
+use crate::telemetry::{Failure, Reason};
+
+use failure::failure;
+use statement::{Args, Relation, Shape};
+
+/// Time beyond the server's own `statement_timeout` after which a silent connection is given up.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A Postgres database.
+pub struct PostgresSource {
+    name: String,
+    options: PgConnectOptions,
+    connect_timeout: Duration,
+    statement_timeout: Duration,
+    begin: String,
+    /// The one connection, while nobody reads. Taken out for a read and put back after a clean end: a read that is
+    /// dropped half-way takes its connection with it.
+    slot: Mutex<Option<Connected>>,
+}
+
+struct Connected {
+    connection: PgConnection,
+    identity: String,
+}
+
+impl PostgresSource {
+    /// Makes a source. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// When the URL cannot be understood; the message does not contain it.
+    pub fn new(settings: &SourceSettings) -> Result<Self, Failure> {
+        let url: &SecretString = &settings.url;
+        let options = address::options(url).map_err(|message| Failure::new(Reason::BadQuery, message))?;
+        let ms = |duration: Duration| duration.as_millis().max(1);
+        let begin = format!(
+            "BEGIN READ ONLY; SET LOCAL statement_timeout = {}; SET LOCAL lock_timeout = {}; \
+             SET LOCAL idle_in_transaction_session_timeout = {}; SET LOCAL TimeZone = 'UTC'; \
+             SET LOCAL row_security = off; SET LOCAL DateStyle = 'ISO'; SET LOCAL extra_float_digits = 1; \
+             SET LOCAL jit = off; SET LOCAL max_parallel_workers_per_gather = 0",
+            ms(settings.statement_timeout),
+            ms(settings.lock_timeout),
+            ms(settings.statement_timeout + GRACE),
+        );
+        Ok(PostgresSource {
+            name: settings.name.clone(),
+            options,
+            connect_timeout: settings.connect_timeout,
+            statement_timeout: settings.statement_timeout,
+            begin,
+            slot: Mutex::new(None),
+        })
+    }
+
+    /// Opens a read-only transaction on the one connection, connecting if need be. Waits for the read before it.
+    async fn begin(&self) -> Result<Reading<'_>, Failure> {
+        let mut slot = self.slot.lock().await;
+        if let Some(mut connected) = slot.take() {
+            // A pooler or a restart may have closed it while it idled: then, and only then, connect anew.
+            let began = tokio::time::timeout(self.statement_timeout + GRACE, self.open(&mut connected)).await;
+            match began {
+                Ok(Ok(())) => return Ok(Reading { slot, connected }),
+                Ok(Err(error)) if failure(&error, "").reason == Reason::Unreachable => {}
+                Ok(Err(error)) => return Err(failure(&error, "opening a read-only transaction")),
+                Err(_) => return Err(self.silent()),
+            }
+        }
+        let connect = async {
+            let mut connection = PgConnection::connect_with(&self.options).await?;
+            let identity = identity(&mut connection, &self.begin).await?;
+            let mut connected = Connected { connection, identity };
+            self.open(&mut connected).await?;
+            Ok::<_, sqlx::Error>(connected)
+        };
+        match tokio::time::timeout(self.connect_timeout, connect).await {
+            Ok(Ok(connected)) => Ok(Reading { slot, connected }),
+            Ok(Err(error)) => Err(failure(&error, "connecting")),
+            Err(_) => Err(Failure::new(
+                Reason::Unreachable,
+                format!(
+                    "no connection within {} (`connect_timeout`); the server may be down, suspended or unreachable",
+                    crate::duration::format(self.connect_timeout)
+                ),
+            )),
+        }
+    }
+
+    async fn open(&self, connected: &mut Connected) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql(AssertSqlSafe(self.begin.clone())).execute(&mut connected.connection).await.map(drop)
+    }
+
+    fn silent(&self) -> Failure {
+        Failure::new(
+            Reason::Silent,
+            format!(
+                "the server said nothing for {}; the connection was given up",
+                crate::duration::format(self.statement_timeout + GRACE)
+            ),
+        )
+    }
+
+    /// Runs the body of a read against the clock: `statements` statements, each with the server's own limit.
+    async fn within<T>(
+        &self,
+        statements: u32,
+        body: impl Future<Output = Result<T, sqlx::Error>>,
+        doing: &str,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout(self.statement_timeout * statements + GRACE, body).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(failure(&error, doing)),
+            Err(_) => Err(self.silent()),
+        }
+    }
+}
+
+/// A read-only transaction on the source's one connection.
+struct Reading<'s> {
+    slot: MutexGuard<'s, Option<Connected>>,
+    connected: Connected,
+}
+
+impl Reading<'_> {
+    /// Ends the transaction and keeps the connection for the next read.
+    async fn end(mut self) -> Result<(), sqlx::Error> {
+        sqlx::raw_sql("ROLLBACK").execute(&mut self.connected.connection).await?;
+        *self.slot = Some(self.connected);
+        Ok(())
+    }
+
+    /// Ends it after a failure: a refusal of the server keeps the connection, anything else costs it.
+    async fn abandon(self, failure: &Failure) {
+        let broken = failure.reason.is_source_wide() || failure.reason == Reason::BadReply;
+        if !broken {
+            // A connection that cannot even roll back is dropped with the error.
+            let _ = tokio::time::timeout(GRACE, self.end()).await;
+        }
+    }
+
+    async fn finish<T>(self, result: Result<T, Failure>) -> Result<T, Failure> {
+        match result {
+            Ok(value) => match tokio::time::timeout(GRACE, self.end()).await {
+                Ok(Ok(())) => Ok(value),
+                // The rows are whole: one statement's snapshot was read to its end.
+                Ok(Err(_)) | Err(_) => Ok(value),
+            },
+            Err(failure) => {
+                self.abandon(&failure).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Looks a relation up in the catalog, together with the moment.
+    async fn relation(
+        &mut self,
+        table: &str,
+        time: Option<&str>,
+        key: &[String],
+    ) -> Result<(Option<Relation>, Moment), sqlx::Error> {
+        let row = sqlx::query(AssertSqlSafe(statement::MOMENT.to_owned()))
+            .bind(statement::quoted(table))
+            .bind(time.unwrap_or_default().to_owned())
+            .bind(key.to_vec())
+            .persistent(false)
+            .fetch_one(&mut self.connected.connection)
+            .await?;
+        let hidden: bool = row.try_get("hidden")?;
+        let standby: bool = row.try_get("standby")?;
+        let now: Micros = row.try_get("now")?;
+        let oldest: Option<Micros> = row.try_get("oldest_open")?;
+        let kind: Option<String> = row.try_get("kind")?;
+        let relation = kind.map(|kind| Relation {
+            kind,
+            time_type: row.try_get("time_type").ok().flatten(),
+            key_types: row.try_get::<Vec<Option<String>>, _>("key_types").unwrap_or_default(),
+            row_security: row.try_get("row_security").unwrap_or_default(),
+        });
+        let mode = match &relation {
+            Some(relation) if !relation.has_writers() => CursorMode::Overlap,
+            _ => CursorMode::Horizon,
+        };
+        let moment = Moment {
+            mode,
+            now,
+            horizon: (mode == CursorMode::Horizon).then_some(row.try_get::<i64, _>("horizon")?),
+            oldest_open: (!hidden && !standby).then(|| oldest.map_or(now, |oldest| oldest.min(now))),
+            identity: format!("{}:{}", self.connected.identity, row.try_get::<i64, _>("database")?),
+            indexed: row.try_get("indexed")?,
+            deletions: Deletions { rows: row.try_get("deleted")?, storage: row.try_get("storage")? },
+        };
+        Ok((relation, moment))
+    }
+
+    async fn shape(&mut self, query: &RowsQuery) -> Result<Result<(Shape, Moment), Failure>, sqlx::Error> {
+        let (relation, moment) = self.relation(&query.table, Some(&query.time), &query.key).await?;
+        Ok(Shape::of(query, relation).map(|shape| (shape, moment)))
+    }
+}
+
+/// Tells one cluster from another. Where the role may not ask, the fence is the database's own oid alone.
+async fn identity(connection: &mut PgConnection, begin: &str) -> Result<String, sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(begin.to_owned())).execute(&mut *connection).await?;
+    let may: bool = sqlx::query_scalar("select has_function_privilege('pg_control_system()', 'execute')")
+        .persistent(false)
+        .fetch_one(&mut *connection)
+        .await?;
+    let identity = if may {
+        sqlx::query_scalar("select system_identifier::text from pg_control_system()")
+            .persistent(false)
+            .fetch_one(&mut *connection)
+            .await?
+    } else {
+        String::from("unknown")
+    };
+    sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+    Ok(identity)
+}
+
+fn text(row: &PgRow, column: usize) -> Result<Option<&str>, sqlx::Error> {
+    let value = row.try_get_raw(column)?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    value.as_str().map(Some).map_err(sqlx::Error::Decode)
+}
+
+fn micros(seconds: f64) -> Micros {
+    // Infinity saturates, which is what an infinite time stamp means.
+    (seconds * 1e6).round() as Micros
+}
+
+#[async_trait]
+impl Source for PostgresSource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn system(&self) -> System {
+        System::Postgres
+    }
+
+    async fn moment(&self) -> Result<Moment, Failure> {
+        let mut reading = self.begin().await?;
+        let moment = self.within(1, reading.relation("", None, &[]), "looking at the clock").await;
+        reading.finish(moment.map(|(_, moment)| moment)).await
+    }
+
+    async fn existing_tables(&self, tables: &[String]) -> Result<Vec<String>, Failure> {
+        let mut reading = self.begin().await?;
+        let names: Vec<String> = tables.iter().map(|table| statement::quoted(table)).collect();
+        let body = async {
+            sqlx::query_scalar::<_, bool>(
+                "select to_regclass(n) is not null from unnest($1::text[]) with ordinality as u(n, o) order by o",
+            )
+            .bind(names)
+            .persistent(false)
+            .fetch_all(&mut reading.connected.connection)
+            .await
+        };
+        let found = self.within(1, body, "looking for the packs' tables").await;
+        let found = reading.finish(found).await?;
+        Ok(tables.iter().zip(found).filter(|(_, there)| *there).map(|(table, _)| table.clone()).collect())
+    }
+
+    async fn read_rows(&self, query: &RowsQuery, range: &RowsRange) -> Result<RowsPage, Failure> {
+        let mut reading = self.begin().await?;
+        let doing = format!("reading {}", query.table);
+        let page = match self.within(1, reading.shape(query), &doing).await {
+            Ok(Ok((shape, moment))) => {
+                let body = page(&mut reading.connected.connection, query, range, &shape, moment);
+                self.within(1, body, &doing).await
+            }
+            Ok(Err(failure)) | Err(failure) => Err(failure),
+        };
+        reading.finish(page).await
+    }
+
+    async fn read_snapshot(&self, query: &SnapshotQuery) -> Result<Rows, Failure> {
+        let mut reading = self.begin().await?;
+        let (sql, args) = statement::snapshot(query);
+        let body = async {
+            let mut rows = Rows::new(query.columns.len());
+            let mut stream = bind(&sql, args).fetch(&mut reading.connected.connection);
+            while let Some(row) = stream.try_next().await? {
+                for column in 0..query.columns.len() {
+                    rows.push(text(&row, column)?);
+                }
+            }
+            Ok(rows)
+        };
+        let rows = self.within(1, body, "reading the snapshot").await.and_then(|rows| {
+            if rows.len() > query.row_limit as usize {
+                return Err(Failure::new(
+                    Reason::BadQuery,
+                    format!("the snapshot has more than {} rows (`limits.snapshot_rows`)", query.row_limit),
+                ));
+            }
+            Ok(rows)
+        });
+        reading.finish(rows).await
+    }
+
+    async fn count_rows(&self, query: &RowsQuery, from: Micros, until: Micros) -> Result<WindowCount, Failure> {
+        let mut reading = self.begin().await?;
+        let doing = format!("recounting {}", query.table);
+        let counted = match self.within(1, reading.shape(query), &doing).await {
+            Ok(Ok((shape, moment))) => {
+                let (sql, args) = statement::count(query, &shape, from, until);
+                let body = async {
+                    let row = bind(&sql, args).fetch_one(&mut reading.connected.connection).await?;
+                    let rows: i64 = row.try_get(0)?;
+                    Ok(WindowCount { rows: rows.unsigned_abs(), deletions: moment.deletions })
+                };
+                self.within(1, body, &doing).await
+            }
+            Ok(Err(failure)) | Err(failure) => Err(failure),
+        };
+        reading.finish(counted).await
+    }
+
+    async fn examine_rows(&self, query: &RowsQuery) -> Result<Examination, Failure> {
+        let mut reading = self.begin().await?;
+        let body = examine::rows(&mut reading, query);
+        let found = self.within(6, body, &format!("examining {}", query.table)).await;
+        reading.finish(found).await
+    }
+
+    async fn examine_snapshot(&self, query: &SnapshotQuery) -> Result<Examination, Failure> {
+        let mut reading = self.begin().await?;
+        let body = examine::snapshot(&mut reading, query);
+        let found = self.within(6, body, "examining the snapshot").await;
+        reading.finish(found).await
+    }
+}
+
+/// Reads one page. The moment was taken by an earlier statement of the same transaction, hence by an earlier snapshot:
+/// whatever this statement does not see is at or above the moment's horizon, so the horizon is safe to go on from.
+async fn page(
+    connection: &mut PgConnection,
+    query: &RowsQuery,
+    range: &RowsRange,
+    shape: &Shape,
+    moment: Moment,
+) -> Result<RowsPage, sqlx::Error> {
+    let (sql, args) = statement::rows(query, range, shape, &moment);
+    let width = query.key.len() + usize::from(query.transition.is_some()) + query.columns.len();
+    let with_writers = moment.mode == CursorMode::Horizon;
+    let mut rows = Rows::new(width);
+    let mut times = Vec::new();
+    let mut writers = Vec::new();
+    let mut last_time = String::new();
+    {
+        let mut stream = bind(&sql, args).fetch(connection);
+        while let Some(row) = stream.try_next().await? {
+            times.push(micros(row.try_get_unchecked::<f64, _>(0)?));
+            writers.push(row.try_get_unchecked::<i64, _>(1)?);
+            last_time.clear();
+            last_time.push_str(text(&row, 2)?.unwrap_or_default());
+            for column in 0..width {
+                rows.push(text(&row, 3 + column)?);
+            }
+        }
+    }
+    if !with_writers {
+        writers.clear();
+    }
+    let full = rows.len() >= range.limit as usize;
+    let next = (full && !rows.is_empty()).then(|| {
+        let last = rows.row(rows.len() - 1);
+        let key = (0..query.key.len()).map(|column| last.cell(column).unwrap_or_default().to_owned());
+        PagePosition(std::iter::once(last_time).chain(key).collect())
+    });
+    Ok(RowsPage { rows, times, writers, moment, next, resume: None })
+}
+
+fn bind(sql: &str, args: Args) -> sqlx::query::Query<'static, sqlx::Postgres, PgArguments> {
+    let mut query = sqlx::query(AssertSqlSafe(sql.to_owned())).persistent(false);
+    for arg in args.0 {
+        query = match arg {
+            statement::Arg::Number(number) => query.bind(number),
+            statement::Arg::Integer(integer) => query.bind(integer),
+            statement::Arg::Text(text) => query.bind(text),
+        };
+    }
+    query
+}

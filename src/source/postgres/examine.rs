@@ -1,0 +1,213 @@
+//! What `check` learns of a collector: plan, index, grants, size, a sample of rows.
+//!
+//! It reads the catalog, asks for a plan and takes a small sample; it never runs a collector's whole query.
+
+use sqlx::Row as _;
+use sqlx::postgres::PgConnection;
+
+use crate::source::{Examination, Finding, Rows, RowsQuery, RowsRange, SnapshotQuery};
+
+use super::statement::{self, Shape};
+use super::{Reading, bind, text};
+
+/// Rows of the sample from which series are estimated and personal data is looked for.
+const SAMPLE_ROWS: u32 = 1000;
+
+/// A scan of a table smaller than this is too cheap to complain of.
+const SMALL_TABLE_ROWS: i64 = 10_000;
+
+pub(super) async fn rows(reading: &mut Reading<'_>, query: &RowsQuery) -> Result<Examination, sqlx::Error> {
+    let mut found = Examination::default();
+    let (relation, moment) = reading.relation(&query.table, Some(&query.time), &query.key).await?;
+    let row_security = relation.as_ref().is_some_and(|relation| relation.row_security);
+    let shape = match Shape::of(query, relation) {
+        Ok(shape) => shape,
+        Err(failure) => {
+            found.findings.push(Finding { fatal: true, message: failure.message, sql: None });
+            return Ok(found);
+        }
+    };
+    let connection = &mut reading.connected.connection;
+    let size = estimate(connection, &query.table).await?;
+    found.rows_estimate = size;
+    found.facts.push(format!(
+        "reads new rows of {} by {} ({}), about {} rows",
+        query.table,
+        query.time,
+        moment.mode.as_str(),
+        size.map_or_else(|| "an unknown number of".to_owned(), |rows| rows.to_string()),
+    ));
+    if row_security {
+        found.facts.push(format!("row-level security is on for {}", query.table));
+    }
+    if moment.oldest_open.is_none() {
+        found.findings.push(Finding {
+            fatal: false,
+            message:
+                "the role cannot see how long other sessions' transactions have been open, so late rows are looked \
+                      for within `look_back` instead of exactly as far back as needed"
+                    .to_owned(),
+            sql: Some("GRANT pg_read_all_stats TO CURRENT_USER;".to_owned()),
+        });
+    }
+    if !moment.indexed && size.unwrap_or(0) >= SMALL_TABLE_ROWS {
+        let table = statement::quoted(&query.table);
+        found.findings.push(Finding {
+            fatal: false,
+            message: format!(
+                "no index serves {} of {}: each read scans the table, so reads are spaced out to `busy_share`",
+                query.time, query.table
+            ),
+            sql: Some(format!("CREATE INDEX CONCURRENTLY ON {table} ({});", statement::quoted(&query.time))),
+        });
+    }
+    let sample = RowsRange {
+        mode: Some(moment.mode),
+        floor: None,
+        horizon: None,
+        settled_only: false,
+        after: None,
+        limit: SAMPLE_ROWS,
+    };
+    let (page, args) = statement::rows(query, &sample, &shape, &moment);
+    let page = newest_first(&page);
+    found.reads = reads(connection, &page, args).await?;
+    let (page_again, args) = statement::rows(query, &sample, &shape, &moment);
+    let width = query.key.len() + usize::from(query.transition.is_some()) + query.columns.len();
+    let mut cells = Rows::new(width);
+    let sampled = bind(&newest_first(&page_again), args).fetch_all(&mut *connection).await?;
+    for row in &sampled {
+        for column in 0..width {
+            cells.push(text(row, 3 + column)?);
+        }
+    }
+    found.sample = cells;
+    Ok(found)
+}
+
+pub(super) async fn snapshot(reading: &mut Reading<'_>, query: &SnapshotQuery) -> Result<Examination, sqlx::Error> {
+    let mut found = Examination::default();
+    let connection = &mut reading.connected.connection;
+    let (sql, args) = statement::snapshot(query);
+    found.reads = reads(connection, &sql, args).await?;
+    for (table, _) in &found.reads {
+        let size = estimate(connection, table).await?;
+        found.rows_estimate = found.rows_estimate.max(size);
+    }
+    let tables: Vec<&str> = found.reads.iter().map(|(table, _)| table.as_str()).collect();
+    found.facts.push(format!("a snapshot of {}", tables.join(", ")));
+    let (sql, args) = statement::snapshot(query);
+    let mut cells = Rows::new(query.columns.len());
+    for row in &bind(&sql, args).fetch_all(&mut *connection).await? {
+        for column in 0..query.columns.len() {
+            cells.push(text(row, column)?);
+        }
+    }
+    found.sample = cells;
+    Ok(found)
+}
+
+/// The sample is of the newest rows: they tell what the labels hold today.
+fn newest_first(page: &str) -> String {
+    match page.rsplit_once(" order by ") {
+        Some((head, tail)) => {
+            let (order, limit) = tail.rsplit_once(" limit ").unwrap_or((tail, "1000"));
+            let order: Vec<String> = order.split(", ").map(|part| format!("{part} desc")).collect();
+            format!("{head} order by {} limit {limit}", order.join(", "))
+        }
+        None => page.to_owned(),
+    }
+}
+
+async fn estimate(connection: &mut PgConnection, table: &str) -> Result<Option<i64>, sqlx::Error> {
+    let rows: Option<f64> = sqlx::query_scalar(
+        "select nullif(greatest(reltuples, 0), 0)::float8 from pg_catalog.pg_class where oid = to_regclass($1)",
+    )
+    .bind(if table.contains('"') { table.to_owned() } else { statement::quoted(table) })
+    .persistent(false)
+    .fetch_optional(connection)
+    .await?
+    .flatten();
+    Ok(rows.map(|rows| rows as i64))
+}
+
+/// Which tables and columns a statement reads, from its verbose plan.
+async fn reads(
+    connection: &mut PgConnection,
+    sql: &str,
+    args: statement::Args,
+) -> Result<Vec<(String, Vec<String>)>, sqlx::Error> {
+    let explain = format!("explain (verbose, costs off, format json) {sql}");
+    let plan: Vec<sqlx::postgres::PgRow> = bind(&explain, args).fetch_all(&mut *connection).await?;
+    let json: String = match plan.first() {
+        Some(row) => row.try_get_raw(0)?.as_str().map_err(sqlx::Error::Decode)?.to_owned(),
+        None => return Ok(Vec::new()),
+    };
+    let plan: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();
+    let mut relations = Vec::new();
+    collect(&plan, &mut relations);
+    relations.sort();
+    relations.dedup();
+    let mut reads = Vec::new();
+    for (schema, relation, aliases) in merge(relations) {
+        let columns: Vec<String> = sqlx::query_scalar(
+            "select a.attname::text from pg_catalog.pg_attribute a, pg_catalog.pg_class c, pg_catalog.pg_namespace n \
+             where a.attrelid = c.oid and c.relnamespace = n.oid and n.nspname = $1 and c.relname = $2 and a.attnum > 0 \
+             and not a.attisdropped order by a.attnum",
+        )
+        .bind(schema.clone())
+        .bind(relation.clone())
+        .persistent(false)
+        .fetch_all(&mut *connection)
+        .await?;
+        let used = columns
+            .into_iter()
+            .filter(|column| {
+                aliases
+                    .iter()
+                    .any(|alias| names(&json, alias, column) || names(&json, &format!("\\\"{alias}\\\""), column))
+            })
+            .collect();
+        let table = if schema == "public" { relation } else { format!("{schema}.{relation}") };
+        reads.push((table, used));
+    }
+    Ok(reads)
+}
+
+/// Whether the plan mentions `alias.column`, quoted or not.
+fn names(json: &str, alias: &str, column: &str) -> bool {
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    [format!("{alias}.{column}"), format!("{alias}.\\\"{column}\\\"")].iter().any(|needle| {
+        json.match_indices(needle.as_str()).any(|(at, _)| {
+            let before = json[..at].chars().next_back();
+            let whole = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+            whole && (needle.ends_with('"') || ends(&json[at + needle.len()..]))
+        })
+    })
+}
+
+fn collect(plan: &serde_json::Value, relations: &mut Vec<(String, String, String)>) {
+    match plan {
+        serde_json::Value::Object(node) => {
+            let field = |name: &str| node.get(name).and_then(|value| value.as_str()).map(str::to_owned);
+            if let (Some(schema), Some(relation)) = (field("Schema"), field("Relation Name")) {
+                let alias = field("Alias").unwrap_or_else(|| relation.clone());
+                relations.push((schema, relation, alias));
+            }
+            node.values().for_each(|value| collect(value, relations));
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| collect(value, relations)),
+        _ => {}
+    }
+}
+
+fn merge(relations: Vec<(String, String, String)>) -> Vec<(String, String, Vec<String>)> {
+    let mut merged: Vec<(String, String, Vec<String>)> = Vec::new();
+    for (schema, relation, alias) in relations {
+        match merged.iter_mut().find(|(s, r, _)| *s == schema && *r == relation) {
+            Some((_, _, aliases)) => aliases.push(alias),
+            None => merged.push((schema, relation, vec![alias])),
+        }
+    }
+    merged
+}

@@ -1,0 +1,254 @@
+//! The SQL that is sent to Postgres, as text and arguments.
+//!
+//! Identifiers are always quoted, values always bound, results always cast to text. Nothing here runs a statement.
+
+use crate::pack::sql;
+use crate::source::{CursorMode, Moment, RowsQuery, RowsRange, SnapshotQuery};
+use crate::telemetry::{Failure, Reason};
+
+use super::Micros;
+
+/// One statement that tells the moment and, for a relation, what reading it takes. Arguments: quoted relation name,
+/// time column, key columns.
+///
+/// The order of things matters: the statement's snapshot (hence the horizon) is taken first, the open transactions are
+/// looked at after it, and rows are read by a later statement. So a row that the later statement does not see belongs
+/// to a transaction at or above this horizon that was open now or began later.
+pub const MOMENT: &str = "
+with rel as materialized (
+  select c.oid, c.relkind::text as kind, c.relrowsecurity, c.relfilenode::bigint as storage
+  from pg_catalog.pg_class c where c.oid = to_regclass(nullif($1, ''))
+), others as materialized (
+  select xact_start, query = '<insufficient privilege>' as hidden
+  from pg_catalog.pg_stat_activity
+  where datname = current_database() and pid <> pg_backend_pid()
+    and coalesce(backend_type, '') not in ('autovacuum worker', 'walsender')
+)
+select
+  (extract(epoch from clock_timestamp()) * 1000000)::bigint as now,
+  pg_snapshot_xmin(pg_current_snapshot())::text::bigint as horizon,
+  (select (extract(epoch from min(xact_start)) * 1000000)::bigint from others) as oldest_open,
+  coalesce((select bool_or(hidden) from others), false)
+    or exists (select from pg_catalog.pg_prepared_xacts where database = current_database()) as hidden,
+  pg_is_in_recovery() as standby,
+  (select oid::bigint from pg_catalog.pg_database where datname = current_database()) as database,
+  (select kind from rel) as kind,
+  (select format_type(a.atttypid, null) from pg_catalog.pg_attribute a, rel
+    where a.attrelid = rel.oid and a.attname = $2 and a.attnum > 0 and not a.attisdropped) as time_type,
+  array(select (select format_type(a.atttypid, null) from pg_catalog.pg_attribute a, rel
+      where a.attrelid = rel.oid and a.attname = k.name and not a.attisdropped)
+    from unnest($3::text[]) with ordinality as k(name, position) order by k.position) as key_types,
+  coalesce((select relrowsecurity from rel), false) as row_security,
+  exists (
+    select from pg_catalog.pg_index i, pg_catalog.pg_attribute a, pg_catalog.pg_class x, pg_catalog.pg_am m, rel
+    where i.indrelid = rel.oid and i.indisvalid and i.indpred is null
+      and a.attrelid = rel.oid and a.attname = $2 and i.indkey[0] = a.attnum
+      and x.oid = i.indexrelid and m.oid = x.relam and m.amname = 'btree') as indexed,
+  (select pg_stat_get_tuples_deleted(rel.oid) from rel) as deleted,
+  (select storage from rel) as storage";
+
+/// What the catalog says of a relation.
+pub struct Relation {
+    /// `pg_class.relkind`.
+    pub kind: String,
+    /// Type of the time column; none when there is no such column.
+    pub time_type: Option<String>,
+    /// Type of each key column; none when there is no such column.
+    pub key_types: Vec<Option<String>>,
+    /// Whether row-level security is switched on.
+    pub row_security: bool,
+}
+
+impl Relation {
+    /// Whether rows tell which transaction wrote them: tables do, views and foreign tables do not.
+    pub fn has_writers(&self) -> bool {
+        matches!(self.kind.as_str(), "r" | "p" | "m")
+    }
+}
+
+/// The types that a rows query needs to know.
+pub struct Shape {
+    /// Type of the time column.
+    pub time_type: String,
+    /// Types of the key columns.
+    pub key_types: Vec<String>,
+}
+
+impl Shape {
+    /// Checks that everything the query names is there.
+    ///
+    /// # Errors
+    /// A failure that names what is missing.
+    pub fn of(query: &RowsQuery, relation: Option<Relation>) -> Result<Self, Failure> {
+        let table = &query.table;
+        let Some(relation) = relation else {
+            let message = format!("table {table} does not exist, or is in a schema outside the role's search_path");
+            return Err(Failure::new(Reason::MissingTable, message));
+        };
+        let missing =
+            |column: &str| Failure::new(Reason::MissingColumn, format!("table {table} has no column {column}"));
+        let time_type = relation.time_type.ok_or_else(|| missing(&query.time))?;
+        if !time_type.starts_with("timestamp") && time_type != "date" {
+            let message = format!("column {} of {table} is of type {time_type}, not a time stamp", query.time);
+            return Err(Failure::new(Reason::BadQuery, message));
+        }
+        let key_types = query
+            .key
+            .iter()
+            .zip(relation.key_types)
+            .map(|(column, key_type)| key_type.ok_or_else(|| missing(column)))
+            .collect::<Result<_, _>>()?;
+        Ok(Shape { time_type, key_types })
+    }
+
+    fn has_zone(&self) -> bool {
+        self.time_type == "timestamp with time zone"
+    }
+}
+
+/// A value to bind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Arg {
+    /// A double.
+    Number(f64),
+    /// A bigint.
+    Integer(i64),
+    /// A text.
+    Text(String),
+}
+
+/// Values to bind, in order.
+#[derive(Debug, Default, PartialEq)]
+pub struct Args(pub Vec<Arg>);
+
+impl Args {
+    fn push(&mut self, arg: Arg) -> String {
+        self.0.push(arg);
+        format!("${}", self.0.len())
+    }
+
+    /// Puts values in the place of a pack's parameters. `:now` is the transaction's own time.
+    fn bind(&mut self, words: &str, parameters: &[(String, f64)]) -> String {
+        sql::bind(words, |name| match sql::time_before(name) {
+            Some(before) if before.is_zero() => "now()".to_owned(),
+            Some(before) => format!("(now() - interval '{} seconds')", before.as_secs()),
+            None => {
+                let value = parameters.iter().find(|(other, _)| other == name).map_or(f64::NAN, |(_, value)| *value);
+                format!("{}::float8", self.push(Arg::Number(value)))
+            }
+        })
+    }
+}
+
+/// `schema.name` or `name`, quoted.
+pub fn quoted(table: &str) -> String {
+    table.split('.').filter(|part| !part.is_empty()).map(quote).collect::<Vec<_>>().join(".")
+}
+
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A page of rows: seconds since 1970, writing transaction, time as text, then key, state and columns as text.
+pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment) -> (String, Args) {
+    let mut args = Args::default();
+    let time = format!("t.{}", quote(&query.time));
+    let mut select = vec![seconds(&time, query, shape, &mut args)];
+    let mut conditions = vec![format!("{time} is not null")];
+    let writer = moment.horizon.map(|horizon| {
+        let h = args.push(Arg::Integer(horizon));
+        // Row xmin has 32 bits; this is the 64-bit number nearest to the horizon that ends in them.
+        format!("({h} + (((t.xmin::text::bigint - ({h} & 4294967295) + 2147483648) & 4294967295) - 2147483648))")
+    });
+    select.push(writer.clone().unwrap_or_else(|| "0::bigint".to_owned()));
+    select.push(format!("{time}::text"));
+    for column in &query.key {
+        select.push(format!("t.{}::text", quote(column)));
+    }
+    let expressions = query.transition.iter().chain(query.columns.iter().map(|(_, expression)| expression));
+    for expression in expressions {
+        select.push(format!("({})::text", args.bind(expression, &query.parameters)));
+    }
+    if let Some(floor) = range.floor {
+        conditions.push(format!("{time} >= {}", moment_of(floor, query, shape, &mut args)));
+    }
+    if let (Some(writer), Some(known)) = (&writer, range.horizon) {
+        conditions.push(format!("{writer} >= {}", args.push(Arg::Integer(known))));
+    }
+    if let (Some(writer), Some(horizon), true) = (&writer, moment.horizon, range.settled_only) {
+        conditions.push(format!("{writer} < {}", args.push(Arg::Integer(horizon))));
+    }
+    if let Some(after) = &range.after
+        && let Some((last_time, last_key)) = after.0.split_first()
+    {
+        let types = std::iter::once(&shape.time_type).chain(&shape.key_types);
+        let values: Vec<String> = std::iter::once(last_time)
+            .chain(last_key)
+            .zip(types)
+            .map(|(value, kind)| format!("{}::text::{kind}", args.push(Arg::Text(value.clone()))))
+            .collect();
+        // The first condition is implied by the second; it is what an index on the time column can use.
+        conditions.push(format!("{time} >= {}", values[0]));
+        conditions.push(format!("({time}, {}) > ({})", keys(query), values.join(", ")));
+    }
+    if let Some(filter) = &query.filter {
+        conditions.push(format!("({})", args.bind(filter, &query.parameters)));
+    }
+    let limit = args.push(Arg::Integer(i64::from(range.limit)));
+    let sql = format!(
+        "select {} from {} t where {} order by {time}, {} limit {limit}",
+        select.join(", "),
+        quoted(&query.table),
+        conditions.join(" and "),
+        keys(query),
+    );
+    debug_assert!(moment.mode != CursorMode::Rowid, "Postgres has no rowid");
+    (sql, args)
+}
+
+fn keys(query: &RowsQuery) -> String {
+    query.key.iter().map(|column| format!("t.{}", quote(column))).collect::<Vec<_>>().join(", ")
+}
+
+fn seconds(time: &str, query: &RowsQuery, shape: &Shape, args: &mut Args) -> String {
+    if shape.has_zone() {
+        format!("extract(epoch from {time})::float8")
+    } else {
+        let zone = args.push(Arg::Text(query.time_zone.clone()));
+        format!("extract(epoch from ({time}::timestamp at time zone {zone}::text))::float8")
+    }
+}
+
+/// A moment as a value of the time column's own type, so that its index serves the comparison.
+fn moment_of(micros: Micros, query: &RowsQuery, shape: &Shape, args: &mut Args) -> String {
+    let seconds = args.push(Arg::Number(micros as f64 / 1e6));
+    if shape.has_zone() {
+        format!("to_timestamp({seconds}::float8)")
+    } else {
+        let zone = args.push(Arg::Text(query.time_zone.clone()));
+        format!("(to_timestamp({seconds}::float8) at time zone {zone}::text)::{}", shape.time_type)
+    }
+}
+
+/// How many rows lie in a window.
+pub fn count(query: &RowsQuery, shape: &Shape, from: Micros, until: Micros) -> (String, Args) {
+    let mut args = Args::default();
+    let time = format!("t.{}", quote(&query.time));
+    let mut conditions = vec![
+        format!("{time} >= {}", moment_of(from, query, shape, &mut args)),
+        format!("{time} < {}", moment_of(until, query, shape, &mut args)),
+    ];
+    if let Some(filter) = &query.filter {
+        conditions.push(format!("({})", args.bind(filter, &query.parameters)));
+    }
+    (format!("select count(*) from {} t where {}", quoted(&query.table), conditions.join(" and ")), args)
+}
+
+/// A snapshot, one row more than its limit so that an excess shows.
+pub fn snapshot(query: &SnapshotQuery) -> (String, Args) {
+    let mut args = Args::default();
+    let inner = args.bind(&query.sql, &query.parameters);
+    let columns: Vec<String> = query.columns.iter().map(|column| format!("q.{}::text", quote(column))).collect();
+    let limit = args.push(Arg::Integer(i64::from(query.row_limit) + 1));
+    (format!("select {} from (\n{inner}\n) q limit {limit}", columns.join(", ")), args)
+}
