@@ -2,6 +2,7 @@
 //!
 //! It decides nothing about rows or metrics. Beside the schedule it alone may read the clock.
 
+mod check;
 mod demo;
 mod state;
 
@@ -25,6 +26,7 @@ use crate::store::{Board, Store};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
 use crate::web::{self, WebState};
 
+pub use check::check;
 pub use demo::{DemoRequest, demo};
 pub use state::{forget_state, list_state, reset_state};
 
@@ -116,7 +118,9 @@ impl App {
         metrics.state_persistent(state.is_persistent());
         metrics.configured(seconds());
         if !state.is_persistent() {
-            tracing::warn!("no state directory: counts are kept in memory and begin anew at every start (`--state-dir`)");
+            tracing::warn!(
+                "no state directory: counts are kept in memory and begin anew at every start (`--state-dir`)"
+            );
         }
         let store = Arc::new(Store::new(metrics.clone()));
         let board = Arc::new(Board::new());
@@ -141,8 +145,7 @@ impl App {
             }
         });
         tracing::info!(%address, sources = settings.sources.len(), "serving http://{address}/ and http://{address}/metrics");
-        let mut app =
-            App { settings, context, running: BTreeMap::new(), address, web, stop_web, reload_requests };
+        let mut app = App { settings, context, running: BTreeMap::new(), address, web, stop_web, reload_requests };
         app.start_sources();
         Ok(app)
     }
@@ -216,8 +219,12 @@ impl App {
                 return Err(error);
             }
         };
-        if new.listen != self.settings.listen || new.state_dir != self.settings.state_dir || new.web != self.settings.web {
-            let message = "`listen`, `state_dir` and `web` cannot change while it runs; restart for that. Nothing was changed";
+        if new.listen != self.settings.listen
+            || new.state_dir != self.settings.state_dir
+            || new.web != self.settings.web
+        {
+            let message =
+                "`listen`, `state_dir` and `web` cannot change while it runs; restart for that. Nothing was changed";
             tracing::error!("{message}");
             self.context.metrics.reloaded(ReloadOutcome::Refused, seconds());
             return Err(message.to_owned());
@@ -228,8 +235,7 @@ impl App {
         self.stop_sources(|name, running| all || wanted.get(name) != Some(&running.fingerprint)).await;
         if all {
             let old = &self.context;
-            self.context =
-                context(&new, old.state.clone(), old.store.clone(), old.board.clone(), old.metrics.clone());
+            self.context = context(&new, old.state.clone(), old.store.clone(), old.board.clone(), old.metrics.clone());
         }
         self.settings = new;
         self.start_sources();

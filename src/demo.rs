@@ -151,6 +151,11 @@ impl Traffic {
         Arc::clone(&self.progress)
     }
 
+    /// How many things happen in a second when the rate is 1.
+    pub fn events_per_second(&self) -> f64 {
+        self.actions.iter().map(|action| 1e6 / action.every_micros()).sum()
+    }
+
     /// Lets things happen, `rate` times as often as the script says, until `shutdown` is ready.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! The flow is one way, and so are the imports: a module names only those before it in this list. A small test keeps
 //! it so.
 
+pub mod app;
 pub mod check;
 pub mod cli;
 pub mod collector;
@@ -12,8 +13,10 @@ pub mod duration;
 pub mod family;
 pub mod pack;
 pub mod reference;
+pub mod schedule;
 pub mod source;
 pub mod state;
 pub mod store;
 pub mod telemetry;
+pub mod web;
 pub mod yaml;

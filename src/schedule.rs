@@ -168,11 +168,7 @@ pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, mu
     while tasks.join_next().await.is_some() {}
 }
 
-async fn packs_of(
-    settings: &SourceSettings,
-    context: &Context,
-    gate: &Gate,
-) -> Result<Vec<Arc<Pack>>, Failure> {
+async fn packs_of(settings: &SourceSettings, context: &Context, gate: &Gate) -> Result<Vec<Arc<Pack>>, Failure> {
     if let Some(names) = &settings.packs {
         return Ok(context.packs.iter().filter(|pack| names.contains(&pack.app)).cloned().collect());
     }
@@ -189,8 +185,7 @@ async fn packs_of(
 }
 
 fn no_pack_fits(packs: &[Arc<Pack>]) -> String {
-    let wanted: Vec<String> =
-        packs.iter().map(|pack| format!("{} ({})", pack.app, pack.detect.join(", "))).collect();
+    let wanted: Vec<String> = packs.iter().map(|pack| format!("{} ({})", pack.app, pack.detect.join(", "))).collect();
     format!(
         "no pack fits: none has all its tables in this database, as far as the role can see: {}. Name one with `packs`, or \
          write your own",
@@ -277,7 +272,13 @@ impl Job {
         }
     }
 
-    async fn run(&mut self, id: &CollectorId, gate: &Gate, context: &Context, metrics: &CollectorMetrics) -> Result<Run, Failure> {
+    async fn run(
+        &mut self,
+        id: &CollectorId,
+        gate: &Gate,
+        context: &Context,
+        metrics: &CollectorMetrics,
+    ) -> Result<Run, Failure> {
         match self {
             Job::Rows(job) => job.run(id, gate, context, metrics).await,
             Job::Snapshot(job) => job.run(id, gate, context, metrics).await,
@@ -423,7 +424,10 @@ impl Driver {
                 let pause = pace::jittered(pace::pause(self.interval, self.failures), fastrand::f64());
                 // While the gate is closed there is no use in knocking sooner; when it opens, everybody may.
                 match self.gate.opens() {
-                    Some(opens) => opens.saturating_duration_since(Instant::now()) + pace::jittered(Duration::from_millis(50), fastrand::f64()),
+                    Some(opens) => {
+                        opens.saturating_duration_since(Instant::now())
+                            + pace::jittered(Duration::from_millis(50), fastrand::f64())
+                    }
                     None => pause,
                 }
             }

@@ -45,9 +45,10 @@ pub struct DemoRequest {
 /// # Errors
 /// When the temporary database cannot be made or the address cannot be listened at.
 pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
-    let folder = tempfile::Builder::new().prefix("rowmetry-demo-").tempdir().context("cannot make a temporary folder")?;
+    let folder =
+        tempfile::Builder::new().prefix("rowmetry-demo-").tempdir().context("cannot make a temporary folder")?;
     let mut stop = Stop::listen()?;
-    let traffic = Traffic::prepare(folder.path(), request.seed, clock::now).await?;
+    let traffic = Traffic::prepare(folder.path(), request.seed, std::sync::Arc::new(clock::now)).await?;
     let progress = traffic.progress();
     let app = App::start(settings(&request, &traffic)?).await?;
     let address = app.address();
@@ -65,7 +66,7 @@ pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
         }
     ));
     let (end, mut ended) = watch::channel(false);
-    let rate = f64::from(request.rate);
+    let rate = f64::from(request.rate) / traffic.events_per_second().max(f64::MIN_POSITIVE);
     let writer = tokio::spawn(traffic.run(rate, async move {
         let _ = ended.wait_for(|end| *end).await;
     }));

@@ -37,7 +37,8 @@ pub async fn list_state(settings: &Settings, as_json: bool) -> anyhow::Result<St
         return serde_json::to_string_pretty(&lines).map(|text| text + "\n").context("the list cannot be written");
     }
     let width = listed.iter().map(|line| line.collector.len()).max().unwrap_or(9).max(9);
-    let mut text = format!("{:width$}  {:>10}  {:>8}  {:>9}  last written\n", "collector", "rows", "series", "seen keys");
+    let mut text =
+        format!("{:width$}  {:>10}  {:>8}  {:>9}  last written\n", "collector", "rows", "series", "seen keys");
     for Listed { collector, updated, series, seen, cursor } in &listed {
         let rows = serde_json::from_str::<Cursor>(cursor).map_or("-".to_owned(), |cursor| cursor.counted.to_string());
         text += &format!("{collector:width$}  {rows:>10}  {series:>8}  {seen:>9}  {}\n", instant(*updated));

@@ -28,7 +28,6 @@ const FRACTIONS: [f64; 8] = [
     0.5452538663326287,
     0.5946035575013605,
     0.6484197773255048,
-    #[expect(clippy::approx_constant, reason = "one step below 1/sqrt(2), whose nearest f64 is above it")]
     0.7071067811865475,
     0.7711054127039704,
     0.8408964152537145,

@@ -12,7 +12,7 @@ use crate::config::{Limits, Start};
 use crate::family::{Family, Micros};
 use crate::pack;
 use crate::source::{Moment, RowsPage, RowsQuery, RowsRange};
-use crate::telemetry::failure::Ignored;
+use crate::telemetry::Ignored;
 
 use super::cursor::{Cursor, LookBack, Phase, Sweep};
 use super::guard::{Guard, Replaced};

@@ -30,8 +30,8 @@ pub struct SnapshotOutcome {
     pub families: Vec<Family>,
     /// Values that were refused, by reason.
     pub ignored: BTreeMap<Ignored, u64>,
-    /// Rows that went to the label set `overflow`.
-    pub overflowed: u64,
+    /// Rows that went to the label set `overflow`, by metric.
+    pub overflowed: BTreeMap<Arc<str>, u64>,
     /// Label values that were replaced, by reason.
     pub replaced: BTreeMap<Replaced, u64>,
 }
@@ -192,7 +192,7 @@ impl Shown {
                 continue;
             }
             let ticket = self.admission.admit(cells);
-            tally(outcome, ticket);
+            tally(outcome, &self.name, ticket);
             let number = if self.kind == Kind::Info { Merged::Pick(1.0) } else { Merged::new(number, self.merge) };
             let first = filled.remove(&ticket.set);
             let before = if first { None } else { merged.get(&ticket.set).copied() };
@@ -226,7 +226,7 @@ impl Shown {
             full[state] = Some(name.as_str());
             let ticket = self.admission.admit(full.iter().copied());
             if name == in_force {
-                tally(outcome, ticket);
+                tally(outcome, &self.name, ticket);
             }
             let here = if name == in_force && number != Exact::ZERO { 1.0 } else { 0.0 };
             let before = merged.get(&ticket.set).map_or(0.0, |merged| merged.to_f64());
@@ -286,8 +286,10 @@ fn number(text: &str) -> Result<Exact, Ignored> {
     })
 }
 
-fn tally(outcome: &mut SnapshotOutcome, ticket: Ticket) {
-    outcome.overflowed += u64::from(ticket.overflowed);
+fn tally(outcome: &mut SnapshotOutcome, metric: &Arc<str>, ticket: Ticket) {
+    if ticket.overflowed {
+        *outcome.overflowed.entry(metric.clone()).or_default() += 1;
+    }
     for (reason, count) in Replaced::ALL.into_iter().zip(ticket.replaced) {
         if count > 0 {
             *outcome.replaced.entry(reason).or_default() += u64::from(count);

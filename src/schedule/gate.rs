@@ -42,11 +42,8 @@ impl Gate {
     /// The failure that closed the gate, at once, while it is closed.
     pub async fn enter(&self) -> Result<SemaphorePermit<'_>, Failure> {
         self.closed()?;
-        let permit = self
-            .turn
-            .acquire()
-            .await
-            .map_err(|_| Failure::new(Reason::Unreachable, "the source is being closed"))?;
+        let permit =
+            self.turn.acquire().await.map_err(|_| Failure::new(Reason::Unreachable, "the source is being closed"))?;
         // The one before us may just have found the source out of reach.
         self.closed()?;
         Ok(permit)

@@ -187,9 +187,8 @@ impl RowsJob {
                 ),
             ));
         }
-        let changed = collector
-            .restore(&stored.cursor, stored.series, stored.seen, clock::now())
-            .map_err(|message| {
+        let changed =
+            collector.restore(&stored.cursor, stored.series, stored.seen, clock::now()).map_err(|message| {
                 Failure::new(Reason::StateWrite, format!("{message}; begin anew with: rowmetry state reset {id}"))
             })?;
         for metric in changed {
@@ -203,13 +202,7 @@ impl RowsJob {
         Ok(collector)
     }
 
-    async fn audit(
-        &mut self,
-        collector: &RowsCollector,
-        id: &CollectorId,
-        gate: &Gate,
-        metrics: &CollectorMetrics,
-    ) {
+    async fn audit(&mut self, collector: &RowsCollector, id: &CollectorId, gate: &Gate, metrics: &CollectorMetrics) {
         let due = self.last_audit.is_none_or(|last| last.elapsed() >= self.audit_interval);
         if self.audit_interval.is_zero() || !due {
             return;

@@ -1,10 +1,9 @@
 //! One run of a snapshot collector: run the query, fold its rows, write newly admitted label sets, show the result.
 
-use std::sync::Arc;
 
+use crate::collector::Changes;
 use crate::collector::rows::StoredSeries;
 use crate::collector::snapshot::{Admitted, SnapshotCollector};
-use crate::collector::Changes;
 use crate::config::SourceSettings;
 use crate::family::Family;
 use crate::pack::{self, Pack, System};
@@ -119,12 +118,7 @@ pub fn query(
     parameters: Vec<(String, f64)>,
     row_limit: u32,
 ) -> SnapshotQuery {
-    SnapshotQuery {
-        sql: snapshot.sql.on(system).to_owned(),
-        columns: collector.columns(),
-        parameters,
-        row_limit,
-    }
+    SnapshotQuery { sql: snapshot.sql.on(system).to_owned(), columns: collector.columns(), parameters, row_limit }
 }
 
 fn stored(admitted: Admitted) -> StoredSeries {

@@ -58,6 +58,13 @@ struct Session {
     given_up: Arc<AtomicBool>,
 }
 
+/// A session that is not kept runs nothing any more, also when whoever asked went away.
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+}
+
 impl SqliteSource {
     /// A source for a file; it need not exist yet. The URL is `sqlite:path`, `sqlite://path`, `file:path` or a bare path.
     ///
@@ -115,8 +122,6 @@ impl SqliteSource {
     async fn end<T>(&self, mut session: Session, result: Result<T, Failure>) -> Result<T, Failure> {
         if result.is_ok() && sqlx::query("rollback").execute(&mut session.connection).await.is_ok() {
             *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
-        } else {
-            session.given_up.store(true, Ordering::Relaxed);
         }
         result
     }

@@ -92,6 +92,31 @@ fn the_limit_leads_to_overflow_and_stays_there() {
 }
 
 #[test]
+fn a_higher_limit_admits_as_many_more() {
+    let mut series = set("{counter: x_total, help: h, labels: [a]}");
+    for value in ["1", "2", "3", "4"] {
+        series.add(&[Some(value)], None, START).expect("it counts");
+    }
+    let mut again = set("{counter: x_total, help: h, labels: [a], series_limit: 4}");
+    for stored in series.export_dirty() {
+        again.load(&stored).expect("it fits");
+    }
+    for value in ["5", "6"] {
+        again.add(&[Some(value)], None, START).expect("it counts");
+    }
+    assert_eq!(lines(&again.families(None))[3..], [r#"{a="5"} 1"#, r#"{a="overflow"} 2"#]);
+}
+
+#[test]
+fn what_is_shown_follows_what_is_counted() {
+    let mut series = set("{counter: x_total, help: h}");
+    for shown in ["{} 1", "{} 2"] {
+        series.add(&[], None, START).expect("it counts");
+        assert_eq!(lines(&series.families(None)), [shown]);
+    }
+}
+
+#[test]
 fn personal_data_never_becomes_a_label() {
     let yaml = "{counter: x_total, help: h, labels: [a, {name: b, allow: [ids]}, {name: c, values: ['10.0.0.1']}]}";
     let mut series = set(yaml);

@@ -80,7 +80,7 @@ impl Statement {
     }
 
     /// `time >= floor`, and before it a plain comparison that an index on the column serves.
-    pub fn from_floor(&mut self, query: &RowsQuery, floor: Micros, ends: Option<&(Cell, Cell)>) -> String {
+    pub fn floor_condition(&mut self, query: &RowsQuery, floor: Micros, ends: Option<&(Cell, Cell)>) -> String {
         let time = format!("t.{}", quote(&query.time));
         let plain = match ends.and_then(|ends| plain_bound(floor, ends)) {
             Some(bound) => format!(" and {time} >= {}", self.value(bound)),

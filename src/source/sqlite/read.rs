@@ -111,7 +111,7 @@ pub async fn count(
     let table = Table::find(connection, query).await?;
     let ends = table.ends(connection, query).await?;
     let mut statement = Statement::default();
-    let floor = statement.from_floor(query, from, ends.as_ref());
+    let floor = statement.floor_condition(query, from, ends.as_ref());
     let filter = statement.filter(query, now)?;
     let until = statement.value(Cell::Integer(until));
     let time = micros(&format!("t.{}", quote(&query.time)));
@@ -273,7 +273,7 @@ impl Reader<'_> {
         let columns = statement.columns(self.query, self.now)?;
         let condition = match (after, self.range.floor) {
             (Some(after), _) => format!(" and t.{rowid} > {}", statement.value(Cell::Integer(after))),
-            (None, Some(floor)) => statement.from_floor(self.query, floor, None),
+            (None, Some(floor)) => statement.floor_condition(self.query, floor, None),
             (None, None) => String::new(),
         };
         statement.text = format!(
@@ -307,7 +307,7 @@ impl Reader<'_> {
         let keys: Vec<String> = self.query.key.iter().map(|key| format!("ifnull(t.{}, '')", quote(key))).collect();
         let keys = keys.join(", ");
         let mut condition = match self.range.floor {
-            Some(floor) => statement.from_floor(self.query, floor, ends.as_ref()),
+            Some(floor) => statement.floor_condition(self.query, floor, ends.as_ref()),
             None => String::new(),
         };
         if let Some((at, cells)) = after {

@@ -1,0 +1,410 @@
+//! The self metrics of one collector, behind one handle.
+//!
+//! What is not known yet has no series: absent is not zero. Counters with a closed list of reasons all start at 0.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::core::{MetricVec, MetricVecBuilder};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Registry};
+
+use super::{gauges, int_counters, int_gauges};
+use crate::telemetry::{Ignored, Reason, Replaced, State};
+
+const ID: [&str; 3] = ["source", "pack", "collector"];
+const ID_AND_REASON: [&str; 4] = ["source", "pack", "collector", "reason"];
+const ID_AND_STATE: [&str; 4] = ["source", "pack", "collector", "state"];
+const ID_AND_METRIC: [&str; 4] = ["source", "pack", "collector", "metric"];
+
+/// The families that have a series a collector.
+pub(super) struct CollectorVecs {
+    up: IntGaugeVec,
+    state: IntGaugeVec,
+    duration: GaugeVec,
+    runs: IntCounterVec,
+    failures: IntCounterVec,
+    last_success: GaugeVec,
+    interval: GaugeVec,
+    rows: IntCounterVec,
+    ignored: IntCounterVec,
+    horizon_lag: GaugeVec,
+    look_back: GaugeVec,
+    behind: GaugeVec,
+    seen_keys: IntGaugeVec,
+    seen_keys_dropped: IntCounterVec,
+    settled_only: IntGaugeVec,
+    indexed: IntGaugeVec,
+    epochs: IntCounterVec,
+    audit_missing: IntGaugeVec,
+    audit_extra: IntGaugeVec,
+    audit_deleted: IntGaugeVec,
+    audit_last: GaugeVec,
+    series: IntGaugeVec,
+    overflow: IntCounterVec,
+    replaced: IntCounterVec,
+}
+
+impl CollectorVecs {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let gauge = |name, help| gauges(registry, name, help, &ID);
+        let whole = |name, help| int_gauges(registry, name, help, &ID);
+        let counter = |name, help| int_counters(registry, name, help, &ID);
+        CollectorVecs {
+            up: whole("rowmetry_collector_up", "Whether the collector's last run succeeded."),
+            state: int_gauges(
+                registry,
+                "rowmetry_collector_state",
+                "What the collector's last run came to: 1 for the state it is in, 0 for the others.",
+                &ID_AND_STATE,
+            ),
+            duration: gauge("rowmetry_collector_duration_seconds", "How long the last run took."),
+            runs: counter("rowmetry_collector_runs_total", "Runs that ended, whatever came of them."),
+            failures: int_counters(
+                registry,
+                "rowmetry_collector_failures_total",
+                "Runs that failed, by reason.",
+                &ID_AND_REASON,
+            ),
+            last_success: gauge(
+                "rowmetry_collector_last_success_timestamp_seconds",
+                "When the last successful run ended; absent before the first.",
+            ),
+            interval: gauge(
+                "rowmetry_collector_interval_seconds",
+                "Time between two runs now; longer than configured where the database's share of time is spared.",
+            ),
+            rows: counter("rowmetry_collector_rows_total", "New rows that were counted."),
+            ignored: int_counters(
+                registry,
+                "rowmetry_rows_ignored_total",
+                "Rows that were read and not counted, by reason.",
+                &ID_AND_REASON,
+            ),
+            horizon_lag: gauge(
+                "rowmetry_collector_horizon_lag_seconds",
+                "Age of the moment before which everything is settled; grows while a transaction stays open.",
+            ),
+            look_back: gauge(
+                "rowmetry_collector_look_back_seconds",
+                "How far back the last read looked for late rows.",
+            ),
+            behind: gauge(
+                "rowmetry_collector_behind_seconds",
+                "Age of the newest row read while more rows wait; 0 when none waits.",
+            ),
+            seen_keys: whole("rowmetry_collector_seen_keys", "Keys of counted rows that are remembered."),
+            seen_keys_dropped: counter(
+                "rowmetry_seen_keys_dropped_total",
+                "Keys forgotten to keep to the bound; such rows could count again when they are written again.",
+            ),
+            settled_only: whole(
+                "rowmetry_collector_settled_only",
+                "Whether only settled rows are read (1), because too many keys would have to be remembered.",
+            ),
+            indexed: whole("rowmetry_collector_indexed", "Whether an index serves the read."),
+            epochs: counter(
+                "rowmetry_collector_epochs_total",
+                "Times that the database turned out to be another or a restored one and counting began anew.",
+            ),
+            audit_missing: whole("rowmetry_audit_missing_rows", "Rows in the table that were not counted, by recount."),
+            audit_extra: whole("rowmetry_audit_extra_rows", "Rows counted that a recount could not explain."),
+            audit_deleted: whole("rowmetry_audit_deleted_rows", "Rows counted and since deleted from the table."),
+            audit_last: gauge("rowmetry_audit_last_timestamp_seconds", "When the last recount ended."),
+            series: int_gauges(registry, "rowmetry_metric_series", "Series of a metric.", &ID_AND_METRIC),
+            overflow: int_counters(
+                registry,
+                "rowmetry_series_overflow_total",
+                "Rows or label sets that went to the overflow series because the metric had all it may have.",
+                &ID_AND_METRIC,
+            ),
+            replaced: int_counters(
+                registry,
+                "rowmetry_labels_replaced_total",
+                "Label values replaced because they looked like personal data, or were too long.",
+                &ID_AND_REASON,
+            ),
+        }
+    }
+}
+
+/// The self metrics of one collector. Clones share everything.
+#[derive(Clone)]
+pub struct CollectorMetrics {
+    vecs: Arc<CollectorVecs>,
+    id: Arc<[String; 3]>,
+    /// The metrics that have series here, so that they can be removed.
+    metrics: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl CollectorMetrics {
+    pub(super) fn new(vecs: Arc<CollectorVecs>, source: &str, pack: &str, collector: &str) -> Self {
+        let handle = CollectorMetrics {
+            vecs,
+            id: Arc::new([source.into(), pack.into(), collector.into()]),
+            metrics: Arc::default(),
+        };
+        let id = handle.id();
+        for vec in [&handle.vecs.runs, &handle.vecs.rows, &handle.vecs.seen_keys_dropped, &handle.vecs.epochs] {
+            vec.with_label_values(&id);
+        }
+        for state in State::ALL {
+            handle.vecs.state.with_label_values(&handle.id_and(state.as_str()));
+        }
+        for reason in Reason::ALL {
+            handle.vecs.failures.with_label_values(&handle.id_and(reason.as_str()));
+        }
+        for reason in Ignored::ALL {
+            handle.vecs.ignored.with_label_values(&handle.id_and(reason.as_str()));
+        }
+        for reason in Replaced::ALL {
+            handle.vecs.replaced.with_label_values(&handle.id_and(reason.as_str()));
+        }
+        handle
+    }
+
+    /// A run succeeded: how long it took, how many new rows it counted, and the time now in seconds since 1970.
+    pub fn succeeded(&self, duration: f64, rows_new: u64, now: f64) {
+        let id = self.id();
+        self.ended(State::Ok, duration);
+        self.vecs.rows.with_label_values(&id).inc_by(rows_new);
+        self.vecs.last_success.with_label_values(&id).set(now);
+    }
+
+    /// A run failed, after so many seconds.
+    pub fn failed(&self, reason: Reason, duration: f64) {
+        self.ended(reason.state(), duration);
+        self.vecs.failures.with_label_values(&self.id_and(reason.as_str())).inc();
+    }
+
+    /// Rows were read and not counted.
+    pub fn ignored(&self, reason: Ignored, rows: u64) {
+        self.vecs.ignored.with_label_values(&self.id_and(reason.as_str())).inc_by(rows);
+    }
+
+    /// Label values were replaced.
+    pub fn replaced(&self, reason: Replaced, values: u64) {
+        self.vecs.replaced.with_label_values(&self.id_and(reason.as_str())).inc_by(values);
+    }
+
+    /// Time between two runs now, in seconds.
+    pub fn interval(&self, seconds: f64) {
+        self.vecs.interval.with_label_values(&self.id()).set(seconds);
+    }
+
+    /// Age of the settled horizon, in seconds.
+    pub fn horizon_lag(&self, seconds: f64) {
+        self.vecs.horizon_lag.with_label_values(&self.id()).set(seconds);
+    }
+
+    /// How far back the last read looked, in seconds.
+    pub fn look_back(&self, seconds: f64) {
+        self.vecs.look_back.with_label_values(&self.id()).set(seconds);
+    }
+
+    /// Age of the newest row read while more wait, in seconds; 0 when none waits.
+    pub fn behind(&self, seconds: f64) {
+        self.vecs.behind.with_label_values(&self.id()).set(seconds);
+    }
+
+    /// How many keys are remembered.
+    pub fn seen_keys(&self, keys: usize) {
+        self.vecs.seen_keys.with_label_values(&self.id()).set(whole(keys));
+    }
+
+    /// Keys were forgotten to keep to the bound.
+    pub fn seen_keys_dropped(&self, keys: u64) {
+        self.vecs.seen_keys_dropped.with_label_values(&self.id()).inc_by(keys);
+    }
+
+    /// Whether only settled rows are read.
+    pub fn settled_only(&self, only: bool) {
+        self.vecs.settled_only.with_label_values(&self.id()).set(only.into());
+    }
+
+    /// Whether an index serves the read.
+    pub fn indexed(&self, indexed: bool) {
+        self.vecs.indexed.with_label_values(&self.id()).set(indexed.into());
+    }
+
+    /// Counting began anew: the database is another or a restored one.
+    pub fn epoch_began(&self) {
+        self.vecs.epochs.with_label_values(&self.id()).inc();
+    }
+
+    /// A recount ended, `now` in seconds since 1970.
+    pub fn audited(&self, missing: u64, extra: u64, deleted: u64, now: f64) {
+        let id = self.id();
+        for (vec, rows) in
+            [(&self.vecs.audit_missing, missing), (&self.vecs.audit_extra, extra), (&self.vecs.audit_deleted, deleted)]
+        {
+            vec.with_label_values(&id).set(whole(rows));
+        }
+        self.vecs.audit_last.with_label_values(&id).set(now);
+    }
+
+    /// How many series a metric has. Its overflow counter exists at 0 from here on.
+    pub fn series(&self, metric: &str, series: usize) {
+        self.remember(metric);
+        self.vecs.series.with_label_values(&self.id_and(metric)).set(whole(series));
+        self.vecs.overflow.with_label_values(&self.id_and(metric));
+    }
+
+    /// Rows or label sets of a metric went to the overflow series.
+    pub fn overflowed(&self, metric: &str, n: u64) {
+        self.remember(metric);
+        self.vecs.overflow.with_label_values(&self.id_and(metric)).inc_by(n);
+    }
+
+    /// Takes every series of the collector away: a reload dropped it.
+    pub fn remove(&self) {
+        let vecs = &*self.vecs;
+        let id = self.id();
+        for vec in [
+            &vecs.up,
+            &vecs.seen_keys,
+            &vecs.settled_only,
+            &vecs.indexed,
+            &vecs.audit_missing,
+            &vecs.audit_extra,
+            &vecs.audit_deleted,
+        ] {
+            forget(vec, &id);
+        }
+        for vec in [
+            &vecs.duration,
+            &vecs.last_success,
+            &vecs.interval,
+            &vecs.horizon_lag,
+            &vecs.look_back,
+            &vecs.behind,
+            &vecs.audit_last,
+        ] {
+            forget(vec, &id);
+        }
+        for vec in [&vecs.runs, &vecs.rows, &vecs.seen_keys_dropped, &vecs.epochs] {
+            forget(vec, &id);
+        }
+        State::ALL.iter().for_each(|state| forget(&vecs.state, &self.id_and(state.as_str())));
+        Reason::ALL.iter().for_each(|reason| forget(&vecs.failures, &self.id_and(reason.as_str())));
+        Ignored::ALL.iter().for_each(|reason| forget(&vecs.ignored, &self.id_and(reason.as_str())));
+        Replaced::ALL.iter().for_each(|reason| forget(&vecs.replaced, &self.id_and(reason.as_str())));
+        let metrics = std::mem::take(&mut *self.metrics.lock().unwrap_or_else(PoisonError::into_inner));
+        for metric in &metrics {
+            forget(&vecs.series, &self.id_and(metric));
+            forget(&vecs.overflow, &self.id_and(metric));
+        }
+    }
+
+    fn ended(&self, now: State, duration: f64) {
+        let id = self.id();
+        self.vecs.up.with_label_values(&id).set((now == State::Ok).into());
+        for state in State::ALL {
+            self.vecs.state.with_label_values(&self.id_and(state.as_str())).set((state == now).into());
+        }
+        self.vecs.duration.with_label_values(&id).set(duration);
+        self.vecs.runs.with_label_values(&id).inc();
+    }
+
+    fn remember(&self, metric: &str) {
+        let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        if !metrics.contains(metric) {
+            metrics.insert(metric.into());
+        }
+    }
+
+    fn id(&self) -> [&str; 3] {
+        [&self.id[0], &self.id[1], &self.id[2]]
+    }
+
+    fn id_and<'a>(&'a self, last: &'a str) -> [&'a str; 4] {
+        [&self.id[0], &self.id[1], &self.id[2], last]
+    }
+}
+
+impl std::fmt::Debug for CollectorMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CollectorMetrics({})", self.id.join("/"))
+    }
+}
+
+fn whole(n: impl TryInto<i64>) -> i64 {
+    n.try_into().unwrap_or(i64::MAX)
+}
+
+fn forget<T: MetricVecBuilder>(vec: &MetricVec<T>, labels: &[&str]) {
+    // What has no series yet has nothing to forget.
+    let _ = vec.remove_label_values(labels);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::telemetry::{Ignored, Metrics, Reason};
+
+    /// Every series of one collector as `name{last label} value`.
+    fn lines(metrics: &Metrics) -> Vec<String> {
+        let text = prometheus::TextEncoder::new().encode_to_string(&metrics.registry().gather()).expect("encodes");
+        text.lines().filter(|line| !line.starts_with('#') && line.contains("collector=")).map(String::from).collect()
+    }
+
+    fn value(metrics: &Metrics, name: &str, part: &str) -> Option<String> {
+        let lines = lines(metrics);
+        let line = lines.iter().find(|line| line.starts_with(&format!("{name}{{")) && line.contains(part))?;
+        line.rsplit(' ').next().map(String::from)
+    }
+
+    #[test]
+    fn a_run_flips_the_state_and_nothing_else_keeps_it() {
+        let metrics = Metrics::new("1.2.3");
+        let handle = metrics.collector("main", "app", "orders");
+        assert_eq!(value(&metrics, "rowmetry_collector_up", ""), None, "not known before the first run");
+        assert_eq!(value(&metrics, "rowmetry_collector_state", "state=\"ok\"").as_deref(), Some("0"));
+        assert_eq!(value(&metrics, "rowmetry_rows_ignored_total", "key_missing").as_deref(), Some("0"));
+
+        handle.succeeded(0.5, 7, 1000.0);
+        assert_eq!(value(&metrics, "rowmetry_collector_state", "state=\"ok\"").as_deref(), Some("1"));
+        handle.failed(Reason::LockTimeout, 1.5);
+        handle.ignored(Ignored::Negative, 3);
+        let states: Vec<String> = lines(&metrics)
+            .into_iter()
+            .filter(|l| l.starts_with("rowmetry_collector_state") && l.ends_with(" 1"))
+            .collect();
+        assert_eq!(states.len(), 1, "{states:?}");
+        assert!(states[0].contains("state=\"timeout\""), "{states:?}");
+        for (name, part, expected) in [
+            ("rowmetry_collector_up", "", "0"),
+            ("rowmetry_collector_runs_total", "", "2"),
+            ("rowmetry_collector_rows_total", "", "7"),
+            ("rowmetry_collector_duration_seconds", "", "1.5"),
+            ("rowmetry_collector_last_success_timestamp_seconds", "", "1000"),
+            ("rowmetry_collector_failures_total", "lock_timeout", "1"),
+            ("rowmetry_collector_failures_total", "reason=\"timeout\"", "0"),
+            ("rowmetry_rows_ignored_total", "negative", "3"),
+        ] {
+            assert_eq!(value(&metrics, name, part).as_deref(), Some(expected), "{name}{{{part}}}");
+        }
+    }
+
+    #[test]
+    fn a_removed_collector_leaves_no_series_and_its_neighbour_stays() {
+        let metrics = Metrics::new("1.2.3");
+        let handle = metrics.collector("main", "app", "orders");
+        let neighbour = metrics.collector("main", "app", "users");
+        handle.succeeded(0.5, 7, 1000.0);
+        handle.interval(60.0);
+        handle.horizon_lag(1.0);
+        handle.look_back(1.0);
+        handle.behind(0.0);
+        handle.seen_keys(1);
+        handle.settled_only(false);
+        handle.indexed(true);
+        handle.audited(0, 0, 0, 1000.0);
+        handle.series("app_orders_total", 3);
+        handle.overflowed("app_other_total", 3);
+        assert!(lines(&metrics).iter().any(|line| line.contains("app_other_total")));
+        handle.remove();
+        let left: Vec<String> = lines(&metrics).into_iter().filter(|line| line.contains("orders")).collect();
+        assert_eq!(left, Vec::<String>::new());
+        neighbour.succeeded(0.1, 1, 1.0);
+        assert_eq!(value(&metrics, "rowmetry_collector_up", "users").as_deref(), Some("1"));
+    }
+}

@@ -1,0 +1,194 @@
+//! A real Prometheus that scrapes one target, and what it answers to queries.
+//!
+//! Samples are taken from its HTTP API as it stored them; nothing is computed here that PromQL can compute.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::guard::{self, Folder, Process};
+use super::{eventually, http, program};
+
+/// Time that it has to start.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running Prometheus.
+pub struct Prometheus {
+    process: Process,
+    address: SocketAddr,
+    folder: Folder,
+}
+
+/// One stored sample: milliseconds since 1970, and the value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// The value.
+    pub value: f64,
+}
+
+impl Prometheus {
+    /// Scrapes the target every second. `features` go to `--enable-feature`.
+    pub async fn scraping(target: SocketAddr, features: &[&str]) -> Prometheus {
+        let folder = Folder::new("prometheus");
+        let owner = guard::server_owner();
+        folder.give_to(owner);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, guard::free_port()));
+        let config = folder.write(
+            "prometheus.yml",
+            format!(
+                "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: app\n    \
+                 static_configs: [{{targets: ['{target}']}}]\n"
+            ),
+        );
+        let mut command = guard::command_as(owner, program("prometheus"), folder.path());
+        command
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+            .arg(format!("--web.listen-address={address}"));
+        for feature in features {
+            command.arg(format!("--enable-feature={feature}"));
+        }
+        let process = Process::start(command, &folder.path().join("prometheus.log"));
+        let prometheus = Prometheus { process, address, folder };
+        eventually(PATIENCE, "Prometheus is ready", async || {
+            assert!(prometheus.process.ended().is_none(), "it ended: {}", prometheus.log_text());
+            let reply = http::get(address, "/-/ready", &[]).await?;
+            if reply.status == 200 { Ok(()) } else { Err(reply.text()) }
+        })
+        .await;
+        prometheus
+    }
+
+    /// An instant query at a time (milliseconds since 1970), or now.
+    pub async fn query(&self, query: &str, at: Option<i64>) -> Result<Value, String> {
+        let mut path = format!("/api/v1/query?query={}", http::encode(query));
+        if let Some(at) = at {
+            path.push_str(&format!("&time={}.{:03}", at / 1000, at % 1000));
+        }
+        let reply: Value = serde_json::from_slice(&http::get(self.address, &path, &[]).await?.body)
+            .map_err(|e| format!("{query}: not JSON: {e}"))?;
+        if reply["status"] == "success" {
+            Ok(reply["data"]["result"].clone())
+        } else {
+            Err(format!("{query}: {reply}"))
+        }
+    }
+
+    /// The one value that an instant query gives.
+    pub async fn value(&self, query: &str, at: Option<i64>) -> Result<f64, String> {
+        let result = self.query(query, at).await?;
+        let values = result.as_array().map(Vec::as_slice).unwrap_or_default();
+        match values {
+            [one] => number(&one["value"][1]).ok_or_else(|| format!("{query}: {one}")),
+            _ => Err(format!("{query}: {} series instead of one", values.len())),
+        }
+    }
+
+    /// The stored samples of a series selector that matches one series.
+    pub async fn samples(&self, selector: &str) -> Result<Vec<Sample>, String> {
+        let result = self.query(&format!("{selector}[1h]"), None).await?;
+        let [series] = result.as_array().map(Vec::as_slice).unwrap_or_default() else {
+            return Err(format!("{selector}: not one series: {result}"));
+        };
+        let samples = series["values"].as_array().ok_or_else(|| format!("{selector}: no samples"))?;
+        samples
+            .iter()
+            .map(|pair| {
+                let seconds = pair[0].as_f64()?;
+                // The API prints milliseconds as decimals of a second, so rounding gives them back.
+                Some(Sample { at: (seconds * 1000.0).round() as i64, value: number(&pair[1])? })
+            })
+            .collect::<Option<_>>()
+            .ok_or_else(|| format!("{selector}: odd samples"))
+    }
+
+    /// `increase()` from the first sample to the last one whose edges are those samples, so that nothing is
+    /// extrapolated.
+    pub async fn increase(&self, selector: &str) -> Result<f64, String> {
+        let samples = self.samples(selector).await?;
+        let (first, last) = (samples.first().ok_or("no sample")?, samples.last().ok_or("no sample")?);
+        if first.at == last.at {
+            return Err(format!("{selector}: one sample yet"));
+        }
+        self.value(&format!("increase({selector}[{}ms])", last.at - first.at), Some(last.at)).await
+    }
+
+    /// What it logged.
+    pub fn log_text(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("prometheus.log")).unwrap_or_default()
+    }
+}
+
+/// Runs `promtool check metrics`; its complaints.
+pub fn promtool_complaints(text: &[u8]) -> String {
+    use std::io::Write;
+    let mut child = std::process::Command::new(program("promtool"))
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("promtool can be started");
+    child.stdin.take().expect("it is piped").write_all(text).expect("promtool reads all of it");
+    let output = child.wait_with_output().expect("it is our child");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() && said.is_empty() { String::new() } else { format!("{}: {said}", output.status) }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value.as_str()? {
+        "+Inf" => Some(f64::INFINITY),
+        "NaN" => Some(f64::NAN),
+        text => text.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_increase_between_its_own_samples_is_exact() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let target = listener.local_addr().expect("it is bound");
+        let count = Arc::new(AtomicU64::new(0));
+        let shown = count.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let body = format!("# TYPE seen_total counter\nseen_total {}\n", shown.load(Ordering::Relaxed));
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nConnection: close\r\n";
+                let reply = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+                let _ = stream.write_all(reply.as_bytes()).await;
+            }
+        });
+        let prometheus = Prometheus::scraping(target, &[]).await;
+        eventually(PATIENCE, "the zero is stored", async || prometheus.samples("seen_total").await).await;
+        let mut truth = 0;
+        for step in [7, 1, 4242, 1, 13] {
+            truth += step;
+            count.store(truth, Ordering::Relaxed);
+            eventually(PATIENCE, "the increase is exact", async || match prometheus.increase("seen_total").await? {
+                value if value == truth as f64 => Ok(()),
+                value => Err(format!("{value}, in truth {truth}")),
+            })
+            .await;
+        }
+    }
+
+    #[test]
+    fn promtool_tells_bad_from_good() {
+        assert_eq!(promtool_complaints(b"# HELP a_total A.\n# TYPE a_total counter\na_total 1\n"), "");
+        assert_ne!(promtool_complaints(b"# TYPE a_total counter\na_total 1\n"), "");
+        assert_ne!(promtool_complaints(b"# TYPE a_total counter\na_total one\n"), "");
+    }
+}

@@ -1,0 +1,15 @@
+//! End-to-end tests against real parts; see `harness`.
+
+mod counting;
+mod crash;
+mod demo;
+mod harness;
+mod imports;
+mod lifecycle;
+mod outage;
+mod packs;
+mod pooler;
+mod reload;
+mod scraping;
+mod tables;
+mod urls;
