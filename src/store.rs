@@ -210,9 +210,9 @@ mod tests {
         store.publish(&id, vec![family("x", Kind::Gauge, &[("2", 2.0)])]);
         assert_eq!(printed(&store), ["x{a=\"2\"} Number(2.0)"]);
         assert!(store.generation() > first);
-        store.retain(&BTreeSet::from([id.clone()]));
+        store.withdraw_source("another");
         assert_eq!(store.series(&id), Some(1));
-        store.retain(&BTreeSet::new());
+        store.withdraw_source("s");
         assert_eq!(printed(&store), Vec::<String>::new());
         assert_eq!(store.series(&id), None);
     }
