@@ -125,6 +125,12 @@ impl App {
         let store = Arc::new(Store::new(metrics.clone()));
         let board = Arc::new(Board::new());
         let context = context(&settings, state, store.clone(), board.clone(), metrics.clone());
+        // Known to the board before anybody can ask: not ready before each source has been looked at.
+        board.update(|view| {
+            for source in &settings.sources {
+                view.sources.entry(source.name.as_str().into()).or_default();
+            }
+        });
         let (ask, reload_requests) = mpsc::channel(1);
         let (stop_web, mut told) = watch::channel(false);
         let web_state = Arc::new(WebState::new(
