@@ -9,7 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection, Row as _};
 use tokio::sync::Mutex;
 
@@ -128,11 +128,12 @@ impl State {
             .in_memory(false)
             .shared_cache(false)
             .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
         let unusable = |error: &sqlx::Error| StateError::Unusable { path: path.clone(), why: error.to_string() };
         let mut connection = SqliteConnection::connect_with(&options).await.map_err(|error| unusable(&error))?;
         schema::prepare(&mut connection, &path).await?;
+        // Only now that the file is known to be ours: the journal mode is written into it.
+        sqlx::raw_sql("pragma journal_mode = wal").execute(&mut connection).await.map_err(|error| unusable(&error))?;
         Ok(State { connection: Mutex::new(connection), directory: Some(directory.to_owned()), _lock: Some(lock) })
     }
 
