@@ -159,7 +159,7 @@ impl SourceSettings {
             lock_timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(10),
             look_back: Duration::from_secs(3600),
-            clock_margin: Duration::from_secs(60),
+            clock_margin: Duration::from_secs(600),
             busy_share: 0.01,
             page_rows: 20_000,
             start: Start::Now,
