@@ -1,6 +1,5 @@
 //! One run of a snapshot collector: run the query, fold its rows, write newly admitted label sets, show the result.
 
-
 use crate::collector::Changes;
 use crate::collector::rows::StoredSeries;
 use crate::collector::snapshot::{Admitted, SnapshotCollector};

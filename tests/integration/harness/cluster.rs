@@ -235,8 +235,8 @@ impl Database<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::wait::eventually;
+    use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn databases_are_apart_and_roles_need_their_password() {

@@ -111,8 +111,8 @@ impl Truth {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::super::Cluster;
+    use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn every_kind_of_difference_is_told() {
