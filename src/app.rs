@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use secrecy::ExposeSecret;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::collector::Guard;
@@ -93,7 +93,7 @@ pub(crate) struct App {
     address: std::net::SocketAddr,
     web: JoinHandle<()>,
     stop_web: watch::Sender<bool>,
-    reload_requests: mpsc::Receiver<oneshot::Sender<Result<(), String>>>,
+    reload_requests: mpsc::Receiver<oneshot::Sender<Result<(), Vec<String>>>>,
 }
 
 /// One source that runs.
@@ -127,15 +127,15 @@ impl App {
         let context = context(&settings, state, store.clone(), board.clone(), metrics.clone());
         let (ask, reload_requests) = mpsc::channel(1);
         let (stop_web, mut told) = watch::channel(false);
-        let web_state = Arc::new(WebState {
+        let web_state = Arc::new(WebState::new(
             store,
             board,
             metrics,
-            settings: settings.web,
-            reload: reload_hook(ask),
-            version: VERSION.to_owned(),
-            clock: clock::now,
-        });
+            settings.web,
+            Some(reload_hook(ask)),
+            VERSION,
+            Arc::new(clock::now),
+        ));
         let web = tokio::spawn(async move {
             let shutdown = async move {
                 let _ = told.wait_for(|stop| *stop).await;
@@ -210,13 +210,13 @@ impl App {
     }
 
     /// Reads the configuration again. A bad one changes nothing.
-    async fn reload(&mut self, load: &Load) -> Result<(), String> {
+    async fn reload(&mut self, load: &Load) -> Result<(), Vec<String>> {
         let new = match load() {
             Ok(new) => new,
             Err(error) => {
                 tracing::error!("the new configuration was refused, the old one stays:\n{error}");
                 self.context.metrics.reloaded(ReloadOutcome::Refused, seconds());
-                return Err(error);
+                return Err(error.lines().map(str::to_owned).collect());
             }
         };
         if new.listen != self.settings.listen
@@ -227,7 +227,7 @@ impl App {
                 "`listen`, `state_dir` and `web` cannot change while it runs; restart for that. Nothing was changed";
             tracing::error!("{message}");
             self.context.metrics.reloaded(ReloadOutcome::Refused, seconds());
-            return Err(message.to_owned());
+            return Err(vec![message.to_owned()]);
         }
         let all = shared(&new) != shared(&self.settings);
         let wanted: BTreeMap<String, String> =
@@ -294,15 +294,14 @@ fn fingerprint(source: &SourceSettings) -> String {
     format!("{source:?} {}", source.url.expose_secret())
 }
 
-fn reload_hook(ask: mpsc::Sender<oneshot::Sender<Result<(), String>>>) -> web::ReloadHook {
-    let ask = Arc::new(Mutex::new(ask));
-    Box::new(move || {
+fn reload_hook(ask: mpsc::Sender<oneshot::Sender<Result<(), Vec<String>>>>) -> web::ReloadHook {
+    Arc::new(move || {
         let ask = ask.clone();
         Box::pin(async move {
+            let gone = || vec!["it is being stopped".to_owned()];
             let (answer, outcome) = oneshot::channel();
-            let gone = |_| "it is being stopped".to_owned();
-            ask.lock().await.send(answer).await.map_err(|_| gone(()))?;
-            outcome.await.map_err(|_| gone(()))?
+            ask.send(answer).await.map_err(|_| gone())?;
+            outcome.await.unwrap_or_else(|_| Err(gone()))
         })
     })
 }

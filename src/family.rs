@@ -119,6 +119,12 @@ impl Labels {
         Labels(Arc::new(LabelsInner { pairs, text: text.into() }))
     }
 
+    /// The same label set with one more label in front. An empty value adds nothing.
+    pub fn with(&self, name: Arc<str>, value: &str) -> Self {
+        let own = self.0.pairs.iter().map(|(n, v)| (n.clone(), &**v));
+        Labels::new(std::iter::once((name, value)).chain(own))
+    }
+
     /// A label set without labels.
     pub fn none() -> Self {
         Labels::new([])

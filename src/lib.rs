@@ -10,6 +10,7 @@ pub mod collector;
 pub mod config;
 pub mod demo;
 pub mod duration;
+pub mod exposition;
 pub mod family;
 pub mod pack;
 pub mod reference;

@@ -204,7 +204,9 @@ fn start_pack(
     let overrides = context.parameters.get(&pack.app).cloned().unwrap_or_default();
     let parameters = crate::collector::snapshot::parameter_families(pack, &overrides);
     if !parameters.is_empty() {
-        context.store.publish(&CollectorId::new(&settings.name, &pack.app, "parameters"), parameters);
+        let id = CollectorId::new(&settings.name, &pack.app, "parameters");
+        context.store.expect(&id);
+        context.store.publish(&id, parameters);
     }
     for definition in &pack.collectors {
         let path = format!("{}/{}", pack.app, definition.name);
@@ -223,6 +225,7 @@ fn start_pack(
         };
         let metrics = context.metrics.collector(&settings.name, &pack.app, &definition.name);
         metrics.interval(interval.as_secs_f64());
+        context.store.expect(&id);
         context.board.collector(&id, |status| status.kind = job.kind().to_owned());
         let driver = Driver {
             id,

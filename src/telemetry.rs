@@ -3,10 +3,10 @@
 //! Nothing here may read a source, change a count or end the process; it only tells.
 
 pub mod failure;
-pub mod ignored;
 pub mod log;
 pub mod metrics;
+pub mod replaced;
 
-pub use failure::{Failure, Reason, State};
-pub use ignored::{Ignored, Replaced};
+pub use failure::{Failure, Ignored, Reason, State};
 pub use metrics::{CollectorMetrics, Metrics};
+pub use replaced::Replaced;

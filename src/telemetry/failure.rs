@@ -168,3 +168,54 @@ impl Failure {
         Failure { reason, message: message.into() }
     }
 }
+
+/// Why a row, or its value for one metric, was not counted. Exported as `rowmetry_rows_ignored_total`, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ignored {
+    /// Its key was counted before.
+    AlreadyCounted,
+    /// It happened before counting began.
+    History,
+    /// The value is no number.
+    NotANumber,
+    /// The value is NaN or infinite.
+    NotFinite,
+    /// The value is below zero, where a counter would have to go back.
+    Negative,
+    /// The value, or the sum with it, has more digits than are kept exactly.
+    OutOfRange,
+    /// A key column is NULL, so that the row cannot be told from others.
+    KeyMissing,
+}
+
+impl Ignored {
+    /// Every reason, in the order in which they are exported.
+    pub const ALL: [Ignored; 7] = [
+        Ignored::AlreadyCounted,
+        Ignored::History,
+        Ignored::NotANumber,
+        Ignored::NotFinite,
+        Ignored::Negative,
+        Ignored::OutOfRange,
+        Ignored::KeyMissing,
+    ];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Ignored::AlreadyCounted => "already_counted",
+            Ignored::History => "history",
+            Ignored::NotANumber => "not_a_number",
+            Ignored::NotFinite => "not_finite",
+            Ignored::Negative => "negative",
+            Ignored::OutOfRange => "out_of_range",
+            Ignored::KeyMissing => "key_missing",
+        }
+    }
+}
+
+impl fmt::Display for Ignored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -270,7 +270,7 @@ async fn times_of_every_form_are_understood_and_bounded() {
             assert_eq!(file.page(&filtered, Some(micros + 1), None, 10).await.times, [0; 0], "{time} {index}");
             for (from, until, rows) in [(micros, micros + 1, 1), (micros - 5, micros, 0), (micros + 1, micros + 9, 0)] {
                 let counted = file.source.count_rows(&filtered, from, until).await.expect("it can be counted");
-                assert_eq!((counted.rows, counted.deleted), (rows, None), "{time}");
+                assert_eq!((counted.rows, counted.deletions.rows), (rows, None), "{time}");
             }
         }
     }

@@ -1,0 +1,66 @@
+//! `GET /metrics`: what the store holds, from the encoded bodies, and our own metrics, encoded each time.
+//!
+//! The two never share a family: packs may not use our prefixes. A scraper's own timeout
+//! (`X-Prometheus-Scrape-Timeout-Seconds`) needs no heed, since everything is in memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY,
+};
+use hyper::{Response, StatusCode};
+
+use super::WebState;
+use super::reply::{Parts, plain};
+use crate::exposition::{self, Encoded, Format};
+
+/// The reply to a scrape.
+pub(super) async fn metrics(web: &Arc<WebState>, headers: &HeaderMap) -> Response<Parts> {
+    let began = (web.clock)();
+    let version = exposition::negotiate(values(headers, &ACCEPT));
+    let gzipped = exposition::accepts_gzip(values(headers, &ACCEPT_ENCODING));
+    let format = version.format();
+    let body = match web.bodies.ready(format, gzipped, began) {
+        Some(body) => body,
+        None => {
+            let bodies = web.bodies.clone();
+            match tokio::task::spawn_blocking(move || bodies.make(format, gzipped)).await {
+                Ok(body) => body,
+                Err(error) => {
+                    tracing::error!(%error, "encoding failed");
+                    return plain(StatusCode::INTERNAL_SERVER_ERROR, "Encoding failed; the log tells more.\n");
+                }
+            }
+        }
+    };
+    let own = own(web, format);
+    web.metrics.scraped(format.as_str(), ((web.clock)() - began).max(0) as f64 / 1e6, body.plain.len() + own.len());
+    let mut response = Response::new(parts(body, own, gzipped));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(version.content_type()));
+    headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    if gzipped {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+fn own(web: &WebState, format: Format) -> Vec<u8> {
+    let families = exposition::own::families(&web.metrics.registry().gather());
+    let mut own = Vec::new();
+    format.encode(&families, &mut own);
+    own.extend_from_slice(format.end());
+    own
+}
+
+fn parts(body: Encoded, own: Vec<u8>, gzipped: bool) -> Parts {
+    match body.gzip {
+        Some(gzip) if gzipped => Parts::new([gzip, Bytes::from(exposition::gzip(&own))]),
+        _ => Parts::new([body.plain, Bytes::from(own)]),
+    }
+}
+
+fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+}
