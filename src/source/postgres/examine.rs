@@ -151,13 +151,14 @@ async fn reads(
     relations.dedup();
     // The plan tells the tables. It is no guide to the columns: it lists those that a scan passes on unasked, and hides
     // those that it renames. The statement's own words name every column that needs a grant.
+    // System columns are among them: a grant on named columns does not reach `xmin`.
     let words = identifiers(sql);
     let mut reads = Vec::new();
     for (schema, relation) in relations {
         let columns: Vec<String> = sqlx::query_scalar(
             "select a.attname::text from pg_catalog.pg_attribute a, pg_catalog.pg_class c, pg_catalog.pg_namespace n \
-             where a.attrelid = c.oid and c.relnamespace = n.oid and n.nspname = $1 and c.relname = $2 and a.attnum > 0 \
-             and not a.attisdropped order by a.attnum",
+             where a.attrelid = c.oid and c.relnamespace = n.oid and n.nspname = $1 and c.relname = $2 \
+             and not a.attisdropped order by a.attnum < 0, a.attnum",
         )
         .bind(schema.clone())
         .bind(relation.clone())
