@@ -6,13 +6,10 @@ use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
 use crate::pack::sql::identifiers;
-use crate::source::{Examination, Finding, Rows, RowsQuery, RowsRange, SnapshotQuery};
+use crate::source::{Examination, Finding, Rows, RowsQuery, RowsRange, SAMPLE_ROWS, SnapshotQuery};
 
 use super::statement::{self, Shape};
 use super::{Reading, bind, text};
-
-/// Rows of the sample from which series are estimated and personal data is looked for.
-const SAMPLE_ROWS: u32 = 1000;
 
 /// A scan of a table smaller than this is too cheap to complain of.
 const SMALL_TABLE_ROWS: i64 = 10_000;
