@@ -233,6 +233,16 @@ mod tests {
     }
 
     #[test]
+    fn the_pack_of_the_readme_is_good() {
+        let readme = include_str!("../README.md");
+        let from = readme.find("app: shop").expect("the README shows a pack");
+        let pack = readme[from..].split("```").next().expect("a block");
+        if let Err(errors) = crate::pack::load::parse("README.md", pack) {
+            panic!("\n{errors}");
+        }
+    }
+
+    #[test]
     fn every_setting_is_in_the_example_and_has_a_meaning() {
         let example = committed("example.yaml");
         let schema = schemars::schema_for!(RawConfig).to_value();
