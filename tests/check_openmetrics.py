@@ -1,30 +1,30 @@
-"""Reads an OpenMetrics exposition from standard input with prometheus_client's strict parser.
+"""Reads OpenMetrics text with Prometheus' own Python parser; fails where it is not well formed.
 
-Prints {"families": {name: type}, "samples": [[name, {label: value}, value]]} as JSON, or complains and exits with 1.
+Usage: check_openmetrics.py [--json] < body. Prints one line a sample, as parsed; or as JSON {"families": {name: type},
+"samples": [[name, labels, value]]}, where samples without a finite value are left out.
 """
 
 import json
+import math
 import sys
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-text = sys.stdin.buffer.read().decode("utf-8")
+sys.stdout.reconfigure(encoding="utf-8")
 try:
-    families = list(text_string_to_metric_families(text))
+    families = list(text_string_to_metric_families(sys.stdin.buffer.read().decode("utf-8")))
 except ValueError as error:
-    sys.exit(f"prometheus_client does not accept it: {error}")
-if not families:
-    sys.exit("there is no family in it")
-
-json.dump(
-    {
+    print(f"not OpenMetrics: {error}")
+    sys.exit(1)
+if "--json" in sys.argv:
+    samples = [sample for family in families for sample in family.samples if math.isfinite(sample.value)]
+    said = {
         "families": {family.name: family.type for family in families},
-        "samples": [
-            [sample.name, sample.labels, float(sample.value)]
-            for family in families
-            for sample in family.samples
-            if sample.value == sample.value and abs(sample.value) != float("inf")
-        ],
-    },
-    sys.stdout,
-)
+        "samples": [[sample.name, sample.labels, float(sample.value)] for sample in samples],
+    }
+    json.dump(said, sys.stdout)
+    sys.exit(0)
+for family in families:
+    print(f"{family.type} {family.name}: {family.documentation!r}")
+    for sample in family.samples:
+        print(f"  {sample.name} {dict(sorted(sample.labels.items()))!r} = {sample.value}")

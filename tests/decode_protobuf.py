@@ -1,138 +1,142 @@
-"""Reads delimited io.prometheus.client.MetricFamily messages from standard input and prints them as JSON.
+"""Reads delimited io.prometheus.client.MetricFamily messages by a definition of its own.
 
-The message types are written here from Prometheus' published metrics.proto, and decoded by Google's own protobuf: no
-line is shared with the encoder. Unknown fields, wrong wire types and cut messages are errors.
+Usage: decode_protobuf.py [--json] < body. The descriptors are built here, from client_model's metrics.proto, and share nothing
+with the encoder under test. Unknown fields and trailing bytes are errors. Prints the messages as text, and the native
+buckets with their absolute counts; or one list of messages as JSON.
 """
 
 import json
 import sys
 
-from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
-from google.protobuf import unknown_fields as unknown
-from google.protobuf.internal.decoder import _DecodeVarint32
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory, text_format, timestamp_pb2
+from google.protobuf import unknown_fields
 
-FIELD = descriptor_pb2.FieldDescriptorProto
-TYPES = {
-    "double": FIELD.TYPE_DOUBLE,
-    "uint64": FIELD.TYPE_UINT64,
-    "uint32": FIELD.TYPE_UINT32,
-    "int64": FIELD.TYPE_INT64,
-    "int32": FIELD.TYPE_INT32,
-    "sint32": FIELD.TYPE_SINT32,
-    "sint64": FIELD.TYPE_SINT64,
-    "string": FIELD.TYPE_STRING,
+PACKAGE = "io.prometheus.client"
+KIND = descriptor_pb2.FieldDescriptorProto
+SCALARS = {
+    "string": KIND.TYPE_STRING,
+    "double": KIND.TYPE_DOUBLE,
+    "uint64": KIND.TYPE_UINT64,
+    "uint32": KIND.TYPE_UINT32,
+    "sint32": KIND.TYPE_SINT32,
+    "sint64": KIND.TYPE_SINT64,
+    "int64": KIND.TYPE_INT64,
 }
-
-# name: [(number, type, name)]; "*" before the type: repeated.
 MESSAGES = {
-    "LabelPair": [(1, "string", "name"), (2, "string", "value")],
-    "Gauge": [(1, "double", "value")],
-    "Counter": [(1, "double", "value"), (2, "Exemplar", "exemplar"), (3, "Timestamp", "created_timestamp")],
-    "Quantile": [(1, "double", "quantile"), (2, "double", "value")],
-    "Summary": [
-        (1, "uint64", "sample_count"),
-        (2, "double", "sample_sum"),
-        (3, "*Quantile", "quantile"),
-        (4, "Timestamp", "created_timestamp"),
-    ],
-    "Untyped": [(1, "double", "value")],
-    "Bucket": [
-        (1, "uint64", "cumulative_count"),
-        (2, "double", "upper_bound"),
-        (3, "Exemplar", "exemplar"),
-        (4, "double", "cumulative_count_float"),
-    ],
-    "BucketSpan": [(1, "sint32", "offset"), (2, "uint32", "length")],
-    "Exemplar": [(1, "*LabelPair", "label"), (2, "double", "value"), (3, "Timestamp", "timestamp")],
-    "Timestamp": [(1, "int64", "seconds"), (2, "int32", "nanos")],
+    "LabelPair": [("name", 1, "string"), ("value", 2, "string")],
+    "Gauge": [("value", 1, "double")],
+    "Counter": [("value", 1, "double"), ("created_timestamp", 3, "Timestamp")],
+    "Bucket": [("cumulative_count", 1, "uint64"), ("upper_bound", 2, "double")],
+    "BucketSpan": [("offset", 1, "sint32"), ("length", 2, "uint32")],
     "Histogram": [
-        (1, "uint64", "sample_count"),
-        (4, "double", "sample_count_float"),
-        (2, "double", "sample_sum"),
-        (3, "*Bucket", "bucket"),
-        (15, "Timestamp", "created_timestamp"),
-        (5, "sint32", "schema"),
-        (6, "double", "zero_threshold"),
-        (7, "uint64", "zero_count"),
-        (8, "double", "zero_count_float"),
-        (9, "*BucketSpan", "negative_span"),
-        (10, "*sint64", "negative_delta"),
-        (11, "*double", "negative_count"),
-        (12, "*BucketSpan", "positive_span"),
-        (13, "*sint64", "positive_delta"),
-        (14, "*double", "positive_count"),
-        (16, "*Exemplar", "exemplars"),
+        ("sample_count", 1, "uint64"),
+        ("sample_sum", 2, "double"),
+        ("bucket", 3, "*Bucket"),
+        ("schema", 5, "sint32"),
+        ("zero_threshold", 6, "double"),
+        ("zero_count", 7, "uint64"),
+        ("negative_span", 9, "*BucketSpan"),
+        ("negative_delta", 10, "*sint64"),
+        ("positive_span", 12, "*BucketSpan"),
+        ("positive_delta", 13, "*sint64"),
+        ("created_timestamp", 15, "Timestamp"),
     ],
     "Metric": [
-        (1, "*LabelPair", "label"),
-        (2, "Gauge", "gauge"),
-        (3, "Counter", "counter"),
-        (4, "Summary", "summary"),
-        (5, "Untyped", "untyped"),
-        (7, "Histogram", "histogram"),
-        (6, "int64", "timestamp_ms"),
+        ("label", 1, "*LabelPair"),
+        ("gauge", 2, "Gauge"),
+        ("counter", 3, "Counter"),
+        ("histogram", 7, "Histogram"),
+        ("timestamp_ms", 6, "int64"),
     ],
-    "MetricFamily": [
-        (1, "string", "name"),
-        (2, "string", "help"),
-        (3, "MetricType", "type"),
-        (4, "*Metric", "metric"),
-        (5, "string", "unit"),
-    ],
+    "MetricFamily": [("name", 1, "string"), ("help", 2, "string"), ("type", 3, "!MetricType"), ("metric", 4, "*Metric")],
 }
-METRIC_TYPES = ["COUNTER", "GAUGE", "SUMMARY", "UNTYPED", "HISTOGRAM", "GAUGE_HISTOGRAM"]
+TYPES = {"COUNTER": 0, "GAUGE": 1, "SUMMARY": 2, "UNTYPED": 3, "HISTOGRAM": 4, "GAUGE_HISTOGRAM": 5}
 
 
-def metric_family_class():
-    package = "io.prometheus.client"
-    file = descriptor_pb2.FileDescriptorProto(name="metrics.proto", package=package, syntax="proto2")
+def family_class():
+    file = descriptor_pb2.FileDescriptorProto(name="metrics.proto", package=PACKAGE, syntax="proto2")
+    file.dependency.append("google/protobuf/timestamp.proto")
     enum = file.enum_type.add(name="MetricType")
-    for number, name in enumerate(METRIC_TYPES):
+    for name, number in TYPES.items():
         enum.value.add(name=name, number=number)
-    for message_name, fields in MESSAGES.items():
-        message = file.message_type.add(name=message_name)
-        for number, kind, name in fields:
-            label = FIELD.LABEL_REPEATED if kind.startswith("*") else FIELD.LABEL_OPTIONAL
-            kind = kind.lstrip("*")
-            field = message.field.add(name=name, number=number, label=label)
-            if kind in TYPES:
-                field.type = TYPES[kind]
+    for message, fields in MESSAGES.items():
+        descriptor = file.message_type.add(name=message)
+        for name, number, kind in fields:
+            field = descriptor.field.add(name=name, number=number, label=KIND.LABEL_OPTIONAL)
+            if kind.startswith("*"):
+                field.label, kind = KIND.LABEL_REPEATED, kind[1:]
+            if kind in SCALARS:
+                field.type = SCALARS[kind]
+            elif kind.startswith("!"):
+                field.type, field.type_name = KIND.TYPE_ENUM, f".{PACKAGE}.{kind[1:]}"
             else:
-                field.type = FIELD.TYPE_ENUM if kind == "MetricType" else FIELD.TYPE_MESSAGE
-                field.type_name = f".{package}.{kind}"
+                scope = "google.protobuf" if kind == "Timestamp" else PACKAGE
+                field.type, field.type_name = KIND.TYPE_MESSAGE, f".{scope}.{kind}"
     pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
     pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.MetricFamily"))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{PACKAGE}.MetricFamily"))
+
+
+def frames(body):
+    at = 0
+    while at < len(body):
+        length = shift = 0
+        while True:
+            byte = body[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        if at + length > len(body):
+            sys.exit(f"the message at byte {at} is cut off")
+        yield body[at : at + length]
+        at += length
 
 
 def refuse_unknown(message):
-    if len(unknown.UnknownFieldSet(message)):
-        sys.exit(f"{message.DESCRIPTOR.name} has fields that metrics.proto does not: {message}")
+    if len(unknown_fields.UnknownFieldSet(message)):
+        numbers = [field.field_number for field in unknown_fields.UnknownFieldSet(message)]
+        sys.exit(f"unknown fields {numbers} in {message.DESCRIPTOR.name}")
     for field, value in message.ListFields():
-        if field.type == FIELD.TYPE_MESSAGE:
-            for child in value if field.is_repeated else [value]:
-                refuse_unknown(child)
+        if field.type == KIND.TYPE_MESSAGE:
+            many = not hasattr(value, "ListFields")
+            for one in value if many else [value]:
+                refuse_unknown(one)
+
+
+def native_buckets(spans, deltas):
+    buckets, index, count, deltas = {}, 0, 0, list(deltas)
+    for span in spans:
+        index += span.offset
+        for _ in range(span.length):
+            count += deltas.pop(0)
+            buckets[index] = count
+            index += 1
+    if deltas:
+        sys.exit("more deltas than the spans have buckets")
+    return buckets
 
 
 def main():
-    data = sys.stdin.buffer.read()
-    family_class = metric_family_class()
-    families, position = [], 0
-    while position < len(data):
-        length, position = _DecodeVarint32(data, position)
-        if position + length > len(data):
-            sys.exit(f"the message at byte {position} is cut: {length} bytes announced, {len(data) - position} there")
-        family = family_class()
-        try:
-            family.ParseFromString(data[position : position + length])
-        except Exception as error:
-            sys.exit(f"the message at byte {position} is no MetricFamily: {error}")
+    sys.stdout.reconfigure(encoding="utf-8")
+    family_type = family_class()
+    families = []
+    for frame in frames(sys.stdin.buffer.read()):
+        family = family_type.FromString(frame)
         refuse_unknown(family)
-        families.append(json_format.MessageToDict(family, preserving_proto_field_name=True))
-        position += length
-    if not families:
-        sys.exit("there is no family in it")
-    json.dump(families, sys.stdout)
+        if "--json" in sys.argv:
+            families.append(json_format.MessageToDict(family, preserving_proto_field_name=True))
+            continue
+        print(text_format.MessageToString(family, as_utf8=True))
+        for metric in family.metric:
+            histogram = metric.histogram
+            if histogram.positive_span or histogram.negative_span:
+                print("# positive", native_buckets(histogram.positive_span, histogram.positive_delta))
+                print("# negative", native_buckets(histogram.negative_span, histogram.negative_delta))
+    if "--json" in sys.argv:
+        json.dump(families, sys.stdout)
 
 
 main()

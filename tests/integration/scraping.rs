@@ -82,12 +82,12 @@ async fn protobuf_holds_native_histograms_and_start_times() {
     };
     let now = database.number("extract(epoch from now())").await;
     for metric in family("events_total")["metric"].as_array().expect("series") {
-        let created = number(&metric["counter"]["created_timestamp"]["seconds"]);
+        let created = seconds(&metric["counter"]["created_timestamp"]);
         assert!(created > now - 600.0 && created <= now, "{metric}");
     }
     for metric in family("events_seconds")["metric"].as_array().expect("series") {
         let histogram = &metric["histogram"];
-        assert!(number(&histogram["created_timestamp"]["seconds"]) > now - 600.0, "{metric}");
+        assert!(seconds(&histogram["created_timestamp"]) > now - 600.0, "{metric}");
         // The deltas of a native histogram add up to the counts of its buckets, and those to the count.
         let mut bucket = 0.0;
         let mut total = number(&histogram["zero_count"]);
@@ -187,6 +187,12 @@ fn number(value: &Value) -> f64 {
         Value::String(text) => text.parse().unwrap_or(f64::NAN),
         value => value.as_f64().unwrap_or(f64::NAN),
     }
+}
+
+/// A protobuf timestamp, which JSON shows as text.
+fn seconds(value: &Value) -> f64 {
+    let time: jiff::Timestamp = value.as_str().unwrap_or_default().parse().unwrap_or_else(|e| panic!("{value}: {e}"));
+    time.as_duration().as_secs_f64()
 }
 
 fn is_of_apps(series: &str) -> bool {

@@ -17,7 +17,11 @@ pub async fn make_events(database: &Database<'_>) {
              create index on events (created_at);
              create table ledger (like events);
              create function keep() returns trigger language plpgsql security definer as \
-               $$ begin insert into public.ledger select new.*; return null; end $$;
+               $$ begin
+                 execute 'insert into public.ledger select ($1).id, ($1).created_at, ($1).kind, ($1).amount, ($1).seconds' \
+                   using new;
+                 return null;
+               end $$;
              create trigger keep after insert on events for each row execute function keep()",
         )
         .await;

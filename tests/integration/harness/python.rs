@@ -1,6 +1,6 @@
 //! Two parsers that Rowmetry's authors did not write: Python's `prometheus_client` and `protobuf`.
 //!
-//! The scripts in `tests/` read standard input and print JSON, or complain and exit with 1.
+//! With `--json` the scripts in `tests/` read standard input and print JSON; what they refuse ends them with an error.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -13,6 +13,7 @@ pub fn run(script: &str, input: &[u8]) -> Result<serde_json::Value, String> {
     assert!(std::path::Path::new(python).exists(), "there is no {python}; run tests/install.sh");
     let mut child = Command::new(python)
         .arg(test_file(script))
+        .arg("--json")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -22,7 +23,8 @@ pub fn run(script: &str, input: &[u8]) -> Result<serde_json::Value, String> {
     let _ = child.stdin.take().expect("it is piped").write_all(input);
     let output = child.wait_with_output().map_err(|e| e.to_string())?;
     if !output.status.success() {
-        return Err(format!("{script}: {}", String::from_utf8_lossy(&output.stderr)));
+        let (said, cried) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        return Err(format!("{script}: {said}{cried}"));
     }
     serde_json::from_slice(&output.stdout).map_err(|e| format!("{script} printed no JSON: {e}"))
 }
