@@ -1,5 +1,8 @@
 //! OpenMetrics 1.0: the text format with stricter rules and start times.
 //!
+//! One rule is bent: a histogram of values below zero keeps its `_sum` and `_count`. The standard wants them left out,
+//! Prometheus reads them, and averages need them.
+//!
 //! The caller ends the last family with [`super::Format::end`].
 
 use super::{number, text};
