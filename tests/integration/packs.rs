@@ -100,7 +100,7 @@ fn collectors(app: &str) -> Vec<String> {
 fn often<'a>(apps: impl IntoIterator<Item = &'a String>) -> String {
     let each =
         |app: &String| collectors(app).into_iter().map(move |name| format!("{app}/{name}: 250ms")).collect::<Vec<_>>();
-    format!("{{{}}}", apps.into_iter().flat_map(|app| each(app)).collect::<Vec<_>>().join(", "))
+    format!("{{{}}}", apps.into_iter().flat_map(each).collect::<Vec<_>>().join(", "))
 }
 
 /// Waits until every collector of the packs has been read, and read again where it can be.
