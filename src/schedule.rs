@@ -117,7 +117,12 @@ pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, mu
                     tracing::info!(source = %name, pack = %pack.app, "collecting");
                     start_pack(pack, &settings, &context, &gate, &stop, &mut tasks);
                 }
-                running = packs.iter().map(|pack| pack.app.clone()).collect();
+                // A pack that fits no more goes on running, and shows what is absent.
+                for pack in packs {
+                    if !running.contains(&pack.app) {
+                        running.push(pack.app.clone());
+                    }
+                }
                 let none = running.is_empty().then(|| no_pack_fits(&context.settings.packs));
                 if let Some(note) = &none {
                     tracing::warn!(source = %name, "{note}");
@@ -380,7 +385,11 @@ impl Driver {
                 match (run.more, run.indexed) {
                     (true, true) => Duration::ZERO,
                     (true, false) => pace::rest(Duration::ZERO, took, share),
-                    (false, _) => pace::jittered(pace::rest(self.interval, took, share), fastrand::f64()),
+                    (false, _) => {
+                        let pause = pace::rest(self.interval, took, share);
+                        self.metrics.interval(pause.as_secs_f64());
+                        pace::jittered(pause, fastrand::f64())
+                    }
                 }
             }
             Err(failure) => {
