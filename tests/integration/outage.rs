@@ -10,10 +10,13 @@ use super::tables::{events_truth, insert, make_events, make_orders, orders_truth
 /// Time in which every scrape must be answered, on a busy machine with an unoptimised binary.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
+/// Scrapes that are made at least.
+const FEWEST_SCRAPES: usize = 20;
+
 /// Scrapes all the time; the first slow or bad reply fails the test when it ends.
 struct Scraper {
     stop: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<Result<usize, String>>,
+    task: tokio::task::JoinHandle<Result<(), String>>,
 }
 
 impl Scraper {
@@ -23,7 +26,8 @@ impl Scraper {
         let task = tokio::spawn(async move {
             let mut scrapes = 0;
             let mut pace = tokio::time::interval(Duration::from_millis(50));
-            while !stopped.load(Ordering::Relaxed) {
+            // A trouble that was over soon is looked at a little longer.
+            while !stopped.load(Ordering::Relaxed) || scrapes < FEWEST_SCRAPES {
                 pace.tick().await;
                 let reply = http::request(address, "GET", "/metrics", &[("Accept", "text/plain")], AT_ONCE).await?;
                 if reply.status != 200 {
@@ -32,15 +36,14 @@ impl Scraper {
                 Scrape::parse(&reply.text())?;
                 scrapes += 1;
             }
-            Ok(scrapes)
+            Ok(())
         });
         Scraper { stop, task }
     }
 
     async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
-        let scrapes = self.task.await.expect("it does not panic").unwrap_or_else(|e| panic!("{e}"));
-        assert!(scrapes > 10, "only {scrapes} scrapes");
+        self.task.await.expect("it does not panic").unwrap_or_else(|e| panic!("{e}"));
     }
 }
 

@@ -124,7 +124,10 @@ async fn the_increase_that_prometheus_sees_is_the_truth() {
             eventually(PATIENCE, &format!("increase() of {selector}"), async || {
                 match prometheus.increase(&selector).await? {
                     increase if increase == expected => Ok(()),
-                    increase => Err(format!("{increase}, in truth {expected}")),
+                    increase => {
+                        let samples: Vec<f64> = prometheus.samples(&selector).await?.iter().map(|s| s.value).collect();
+                        Err(format!("{increase}, in truth {expected}; samples {samples:?}"))
+                    }
                 }
             })
             .await;

@@ -23,6 +23,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 const STATE: &str = "rowmetry_collector_state";
 /// End of the last successful run.
 const LAST_SUCCESS: &str = "rowmetry_collector_last_success_timestamp_seconds";
+/// Time between two runs.
+const INTERVAL: &str = "rowmetry_collector_interval_seconds";
+/// Collectors with a longer interval, in seconds, are not waited for.
+const OFTEN: f64 = 5.0;
 
 /// What an exporter is started with. It outlives the exporter, so that it can be started again.
 #[derive(Clone)]
@@ -177,12 +181,18 @@ impl Exporter {
         .await
     }
 
-    /// Waits until every collector that reads succeeded twice more, so that what is there now has been read.
+    /// Waits until every collector that reads often succeeded twice more, so that what is there now has been read.
     pub async fn reads_again(&self) -> Scrape {
-        let first = self.scrape().await;
-        let began: BTreeMap<String, f64> = first.of(LAST_SUCCESS, &[]).map(|(key, at)| (key.into(), at)).collect();
-        assert!(!began.is_empty(), "no collector ever succeeded");
-        let mut before = began;
+        let seldom = |scrape: &Scrape, key: &str| {
+            let interval = scrape.series.get(&key.replacen(LAST_SUCCESS, INTERVAL, 1));
+            interval.is_some_and(|interval| *interval > OFTEN)
+        };
+        let successes = |scrape: &Scrape| -> BTreeMap<String, f64> {
+            let all = scrape.of(LAST_SUCCESS, &[]);
+            all.filter(|(key, _)| !seldom(scrape, key)).map(|(key, at)| (key.into(), at)).collect()
+        };
+        let mut before = successes(&self.scrape().await);
+        assert!(!before.is_empty(), "no collector ever succeeded");
         for _ in 0..2 {
             let now = self
                 .scrapes("every collector reads again", |scrape| {
@@ -192,7 +202,7 @@ impl Exporter {
                     }
                 })
                 .await;
-            before = now.of(LAST_SUCCESS, &[]).map(|(key, at)| (key.into(), at)).collect();
+            before = successes(&now);
         }
         self.scrape().await
     }
@@ -240,11 +250,15 @@ impl Exporter {
     }
 }
 
-/// The states that a collector (by its name in the pack) is in, over all sources.
+/// The states that a collector (by its name in the pack) is in, each once, over all sources and packs.
 pub fn states(scrape: &Scrape, collector: &str) -> Vec<String> {
     let labels = [("collector", collector)];
     let on = scrape.of(STATE, &labels).filter(|(_, value)| *value == 1.0);
-    on.filter_map(|(key, _)| Some(key.split("state=\"").nth(1)?.split('"').next()?.to_string())).collect()
+    let mut states: Vec<String> =
+        on.filter_map(|(key, _)| Some(key.split("state=\"").nth(1)?.split('"').next()?.to_string())).collect();
+    states.sort();
+    states.dedup();
+    states
 }
 
 impl Drop for Exporter {

@@ -59,6 +59,8 @@ impl Prometheus {
             if reply.status == 200 { Ok(()) } else { Err(reply.text()) }
         })
         .await;
+        // It is ready some seconds before its first scrape.
+        eventually(PATIENCE, "Prometheus scrapes", async || prometheus.value("count(up)", None).await).await;
         prometheus
     }
 
