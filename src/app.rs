@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod self_metrics;
 mod state;
 
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use crate::web::{self, WebState};
 
 pub use check::check;
 pub use demo::{DemoRequest, demo};
+pub use self_metrics::self_metrics;
 pub use state::{forget_state, list_state, reset_state};
 
 /// The version that `--version`, the front page and `rowmetry_build_info` tell.
@@ -283,10 +285,7 @@ fn context(
         board,
         metrics,
         guard: Arc::new(Guard::new(settings.limits.label_length)),
-        limits: settings.limits,
-        zero_first: settings.zero_first,
-        packs: settings.packs.clone(),
-        parameters: settings.parameters.clone(),
+        settings: settings.clone(),
     })
 }
 

@@ -14,8 +14,8 @@ use serde::Serialize;
 use crate::collector::guard::Guard;
 use crate::config::{Settings, SourceSettings, address};
 use crate::pack::{Collector, Pack, System, lint};
-use crate::source::{Examination, RowsQuery, SnapshotQuery, Source};
-use crate::telemetry::{Failure, State};
+use crate::source::{Examination, RowsQuery, SAMPLE_ROWS, SnapshotQuery, Source};
+use crate::telemetry::{Failure, Reason};
 
 pub use estimate::{PersonalData, SeriesEstimate};
 
@@ -263,9 +263,7 @@ impl Check<'_> {
     fn fill(&self, report: &mut CollectorReport, of: &Collector, found: Examination, columns: &[(String, usize)]) {
         let sample = &found.sample;
         let cell_of = |name: &str| columns.iter().find(|(known, _)| known == name).map(|(_, cell)| *cell);
-        // A snapshot's sample is its result, so it is all there is.
-        let all_rows = found.rows_estimate.and_then(|rows| usize::try_from(rows).ok());
-        let whole = of.snapshot.is_some() || all_rows.is_some_and(|rows| rows <= sample.len());
+        let whole = sample.len() < SAMPLE_ROWS as usize;
         let limit = self.settings.limits.series_per_metric;
         report.sampled = sample.len();
         for metric in of.metrics.iter().filter(|_| !sample.is_empty()) {
@@ -287,7 +285,7 @@ impl Check<'_> {
         for pack in &found.packs {
             for collector in pack.collectors.iter().filter(|collector| !collector.skipped) {
                 needs.add(&collector.reads);
-                let hidden = State::RowsHidden.as_str();
+                let hidden = Reason::RowsHidden.as_str();
                 needs.row_security |= collector.failure.as_ref().is_some_and(|failure| failure.reason == hidden)
                     || collector.facts.iter().any(|fact| fact.contains("row-level security"));
                 if collector.reads.is_empty() {

@@ -202,6 +202,8 @@ pub enum SchemaKind {
 pub enum DocsPage {
     /// Every metric of the built-in packs.
     Metrics,
+    /// Every metric about Rowmetry itself.
+    SelfMetrics,
     /// Every setting.
     Configuration,
 }

@@ -69,7 +69,7 @@ pub struct SourceSettings {
     pub connect_timeout: Duration,
     /// How far back late rows are looked for where the oldest open transaction cannot be seen.
     pub look_back: Duration,
-    /// How far an application's clock may be behind the database's.
+    /// How long before its transaction a row's time may lie.
     pub clock_margin: Duration,
     /// Share of time (0 to 1) that a collector may keep the database busy when no index serves it.
     pub busy_share: f64,
@@ -159,7 +159,7 @@ impl SourceSettings {
             lock_timeout: Duration::from_secs(1),
             connect_timeout: Duration::from_secs(10),
             look_back: Duration::from_secs(3600),
-            clock_margin: Duration::from_secs(60),
+            clock_margin: Duration::from_secs(600),
             busy_share: 0.01,
             page_rows: 20_000,
             start: Start::Now,

@@ -35,6 +35,18 @@ pub struct Family {
     pub series: Vec<Series>,
 }
 
+impl Family {
+    /// The name without the suffix that its kind implies (`_total`, `_info`), as OpenMetrics calls the family.
+    pub fn stem(&self) -> &str {
+        let suffix = match self.kind {
+            Kind::Counter => "_total",
+            Kind::Info => "_info",
+            Kind::Gauge | Kind::Histogram => "",
+        };
+        self.name.strip_suffix(suffix).unwrap_or(&self.name)
+    }
+}
+
 /// One series: a label set and its value now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Series {

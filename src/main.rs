@@ -30,6 +30,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Schema(SchemaKind::Config) => print!("{}", reference::config_schema()),
         Command::Schema(SchemaKind::Pack) => print!("{}", reference::pack_schema()),
         Command::Docs(DocsPage::Configuration) => print!("{}", reference::configuration()),
+        Command::Docs(DocsPage::SelfMetrics) => print!("{}", app::self_metrics()),
         Command::Docs(DocsPage::Metrics) => {
             print!("{}", reference::metrics(pack::builtin()?.iter().map(|pack| &**pack)));
         }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use serde_json::Value as Json;
 
 use crate::config::raw::RawConfig;
-use crate::family::Kind;
+use crate::family::{Family, Kind};
 use crate::pack::{Collector, Label, Metric, Pack, System};
 
 /// What a generated file says of itself.
@@ -62,6 +62,31 @@ pub fn metrics<'p>(packs: impl IntoIterator<Item = &'p Pack>) -> String {
             }
         }
         page.push_str(&parameters(pack));
+    }
+    page
+}
+
+/// Rowmetry's metrics about itself, as Markdown.
+pub fn self_metrics(families: &[impl AsRef<Family>]) -> String {
+    let mut page = format!("{MADE_BY}# Rowmetry's metrics about itself\n\n");
+    page.push_str(
+        "They stand on `/metrics` beside the applications'. Labels `source`, `pack` and `collector` name one collector; every \
+         other label has a closed list of values, all of which exist from the start.\n\n\
+         | Metric | Kind | Labels | Meaning |\n|---|---|---|---|\n",
+    );
+    for family in families.iter().map(AsRef::as_ref) {
+        let kind = match family.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+            Kind::Info => "info",
+        };
+        let labels =
+            family.series.first().map(|series| series.labels.pairs().map(|(name, _)| name.to_owned()).collect());
+        row(
+            &mut page,
+            [&code(&family.name), kind, &code_list::<String>(&labels.unwrap_or_else(Vec::new)), &family.help],
+        );
     }
     page
 }
@@ -228,6 +253,16 @@ mod tests {
         let variable =
             |name: &str| (name == "DATABASE_URL").then(|| "postgres://rowmetry:x@db.example/shop".to_owned());
         if let Err(errors) = crate::config::load(&overrides, &variable) {
+            panic!("\n{errors}");
+        }
+    }
+
+    #[test]
+    fn the_pack_of_the_readme_is_good() {
+        let readme = include_str!("../README.md");
+        let from = readme.find("app: shop").expect("the README shows a pack");
+        let pack = readme[from..].split("```").next().expect("a block");
+        if let Err(errors) = crate::pack::load::parse("README.md", pack) {
             panic!("\n{errors}");
         }
     }

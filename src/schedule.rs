@@ -9,7 +9,6 @@ mod pace;
 mod rows_job;
 mod snapshot_job;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,9 +17,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::collector::{Changes, Guard};
-use crate::config::{Limits, SourceSettings};
+use crate::config::{Settings, SourceSettings};
 use crate::family::{Family, Micros};
-use crate::pack::{self, Pack, System};
+use crate::pack::{Pack, System};
 use crate::source::Source;
 use crate::source::postgres::PostgresSource;
 use crate::source::sqlite::SqliteSource;
@@ -55,26 +54,11 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// The personal-data guard.
     pub guard: Arc<Guard>,
-    /// Bounds.
-    pub limits: Limits,
-    /// How long a new series is shown as 0.
-    pub zero_first: Duration,
-    /// Every pack known.
-    pub packs: Vec<Arc<Pack>>,
-    /// Overrides of pack parameters.
-    pub parameters: BTreeMap<String, BTreeMap<String, f64>>,
+    /// What the operator decided for all sources: packs, parameters, bounds.
+    pub settings: Settings,
 }
 
 impl Context {
-    /// Values of a pack's parameters, the operator's before the pack's.
-    fn parameters_of(&self, pack: &Pack) -> Vec<(String, f64)> {
-        let overrides = self.parameters.get(&pack.app);
-        let value = |name: &String, parameter: &pack::Parameter| {
-            overrides.and_then(|values| values.get(name)).copied().unwrap_or(parameter.value)
-        };
-        pack.parameters.iter().map(|(name, parameter)| (name.clone(), value(name, parameter))).collect()
-    }
-
     /// Writes what changed, so that it may be shown.
     async fn save(&self, id: &CollectorId, changes: &Changes) -> Result<(), Failure> {
         let began = Instant::now();
@@ -133,8 +117,13 @@ pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, mu
                     tracing::info!(source = %name, pack = %pack.app, "collecting");
                     start_pack(pack, &settings, &context, &gate, &stop, &mut tasks);
                 }
-                running = packs.iter().map(|pack| pack.app.clone()).collect();
-                let none = running.is_empty().then(|| no_pack_fits(&context.packs));
+                // A pack that fits no more goes on running, and shows what is absent.
+                for pack in packs {
+                    if !running.contains(&pack.app) {
+                        running.push(pack.app.clone());
+                    }
+                }
+                let none = running.is_empty().then(|| no_pack_fits(&context.settings.packs));
                 if let Some(note) = &none {
                     tracing::warn!(source = %name, "{note}");
                 }
@@ -170,9 +159,9 @@ pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, mu
 
 async fn packs_of(settings: &SourceSettings, context: &Context, gate: &Gate) -> Result<Vec<Arc<Pack>>, Failure> {
     if let Some(names) = &settings.packs {
-        return Ok(context.packs.iter().filter(|pack| names.contains(&pack.app)).cloned().collect());
+        return Ok(context.settings.packs.iter().filter(|pack| names.contains(&pack.app)).cloned().collect());
     }
-    let mut tables: Vec<String> = context.packs.iter().flat_map(|pack| pack.detect.clone()).collect();
+    let mut tables: Vec<String> = context.settings.packs.iter().flat_map(|pack| pack.detect.clone()).collect();
     tables.sort();
     tables.dedup();
     let permit = gate.enter().await?;
@@ -181,7 +170,7 @@ async fn packs_of(settings: &SourceSettings, context: &Context, gate: &Gate) -> 
     drop(permit);
     let existing = existing?;
     let fits = |pack: &&Arc<Pack>| !pack.detect.is_empty() && pack.detect.iter().all(|table| existing.contains(table));
-    Ok(context.packs.iter().filter(fits).cloned().collect())
+    Ok(context.settings.packs.iter().filter(fits).cloned().collect())
 }
 
 fn no_pack_fits(packs: &[Arc<Pack>]) -> String {
@@ -201,7 +190,7 @@ fn start_pack(
     stop: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) {
-    let overrides = context.parameters.get(&pack.app).cloned().unwrap_or_default();
+    let overrides = context.settings.parameters.get(&pack.app).cloned().unwrap_or_default();
     let parameters = crate::collector::snapshot::parameter_families(pack, &overrides);
     if !parameters.is_empty() {
         let id = CollectorId::new(&settings.name, &pack.app, "parameters");
@@ -344,7 +333,7 @@ impl Driver {
     /// Waits for the next run; meanwhile shows what has ripened and drops what went stale. False when told to stop.
     async fn wait(&mut self, next: Instant, stop: &mut watch::Receiver<bool>) -> bool {
         loop {
-            let zero_first = self.context.zero_first;
+            let zero_first = self.context.settings.zero_first;
             let ripe = self.job.ripens(zero_first).map(|at| at.saturating_sub(clock::now()).max(0).unsigned_abs());
             let ripe = ripe.filter(|_| !self.withdrawn).map(|micros| Instant::now() + Duration::from_micros(micros));
             let stale = self.stale_at().filter(|_| !self.withdrawn);
@@ -396,7 +385,11 @@ impl Driver {
                 match (run.more, run.indexed) {
                     (true, true) => Duration::ZERO,
                     (true, false) => pace::rest(Duration::ZERO, took, share),
-                    (false, _) => pace::jittered(pace::rest(self.interval, took, share), fastrand::f64()),
+                    (false, _) => {
+                        let pause = pace::rest(self.interval, took, share);
+                        self.metrics.interval(pause.as_secs_f64());
+                        pace::jittered(pause, fastrand::f64())
+                    }
                 }
             }
             Err(failure) => {
@@ -438,7 +431,7 @@ impl Driver {
     }
 
     fn publish(&mut self) -> u64 {
-        let Some(families) = self.job.families(clock::now(), self.context.zero_first) else { return 0 };
+        let Some(families) = self.job.families(clock::now(), self.context.settings.zero_first) else { return 0 };
         let series = families.iter().map(|family| family.series.len() as u64).sum();
         self.withdrawn = false;
         self.context.store.publish(&self.id, families);

@@ -17,6 +17,10 @@ use crate::telemetry::Failure;
 pub use rows::Rows;
 pub use sqlite::SqliteSource;
 
+/// Rows of the sample that an examination takes: enough to see what labels hold, and one quick page. A sample with fewer
+/// rows is all there is.
+pub const SAMPLE_ROWS: u32 = 1000;
+
 /// A database that is read.
 #[async_trait]
 pub trait Source: Send + Sync {

@@ -22,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::config::WebSettings;
 use crate::exposition::Bodies;
@@ -99,7 +100,9 @@ pub async fn serve(
     web: Arc<WebState>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let warming = tokio::spawn(warm(web.clone()));
+    // Whatever is still under way when this returns, or is dropped, is cut off with it.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(warm(web.clone()));
     let room = Arc::new(Semaphore::new(web.settings.connections));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let graceful = GracefulShutdown::new();
@@ -108,6 +111,12 @@ pub async fn serve(
         let accepted = tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => accepted,
+            Some(ended) = tasks.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a connection ended in a panic");
+                }
+                continue;
+            }
         };
         let stream = match accepted {
             Ok((stream, _)) => stream,
@@ -120,7 +129,7 @@ pub async fn serve(
         match room.clone().try_acquire_owned() {
             Ok(permit) => {
                 let connection = graceful.watch(connection(stream, web.clone()));
-                tokio::spawn(async move {
+                tasks.spawn(async move {
                     if let Err(error) = connection.await {
                         tracing::debug!(%error, "a connection ended early");
                     }
@@ -130,7 +139,7 @@ pub async fn serve(
             Err(_) => {
                 web.metrics.connection_refused();
                 if let Ok(permit) = refusals.clone().try_acquire_owned() {
-                    tokio::spawn(async move {
+                    tasks.spawn(async move {
                         // Whether the client heard it or not, its connection ends here.
                         let _ = tokio::time::timeout(REFUSAL_TIME, connection::refuse(stream)).await;
                         drop(permit);
@@ -143,7 +152,6 @@ pub async fn serve(
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("some replies were not taken in time and are cut off");
     }
-    warming.abort();
     Ok(())
 }
 

@@ -292,6 +292,16 @@ mod tests {
     }
 
     #[test]
+    fn the_parsers_own_words_are_shown_only_where_no_secret_is() {
+        let told = |show_cause| parse("f", "a: !!int x\n", show_cause).expect_err("no number").to_string();
+        assert!(told(true).contains("invalid u64"), "{}", told(true));
+        assert_eq!(
+            told(false),
+            "f:1: this is not valid YAML, at column 10; look for a quote, a bracket or an indentation that is amiss"
+        );
+    }
+
+    #[test]
     fn suggests_what_was_probably_meant() {
         assert_eq!(did_you_mean("intervall", ["interval", "intervals", "url"]), "; did you mean `interval`?");
         assert_eq!(did_you_mean("foo", ["interval"]), "");

@@ -318,3 +318,24 @@ async fn stopping_finishes_what_is_under_way_and_takes_no_more() {
     assert!(head.starts_with("http/1.1 200"), "{head}");
     soon(server.task).await.expect("no panic").expect("no error");
 }
+
+#[tokio::test]
+async fn stopping_does_not_wait_for_ever() {
+    let settings = WebSettings { reload_endpoint: true, ..WebSettings::default() };
+    let begun = Arc::new(tokio::sync::Notify::new());
+    let hook: ReloadHook = Arc::new({
+        let begun = begun.clone();
+        move || {
+            begun.notify_one();
+            Box::pin(std::future::pending())
+        }
+    });
+    let mut server = Server::start(settings, Some(hook)).await;
+    let mut stuck = server.connect().await;
+    stuck.write_all(b"POST /-/reload HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("the server reads");
+    soon(begun.notified()).await;
+    server.stop.take().expect("not stopped yet").send(()).expect("it runs");
+    soon(server.task).await.expect("no panic").expect("no error");
+    let (head, _) = read_all(&mut stuck).await;
+    assert_eq!(head, "", "its connection ended with the server");
+}

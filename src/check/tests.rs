@@ -76,8 +76,9 @@ impl Source for Garden {
         assert_eq!(query.key, ["bed", "id"]);
         assert_eq!(query.parameters, [("tall".to_owned(), 7.0)]);
         let mut sample = Rows::new(4);
-        for (id, owner) in ["ann@example.com", "Bob", "Cleo", "Dora"].iter().enumerate() {
-            for cell in ["7", &id.to_string(), "fern", owner] {
+        for id in 0..SAMPLE_ROWS {
+            let owner = if id < 5 { format!("owner{id}@example.com") } else { format!("owner {}", id % 300) };
+            for cell in ["7", &id.to_string(), "fern", &owner] {
                 sample.push(Some(cell));
             }
         }
@@ -138,7 +139,7 @@ async fn a_report_reads_well_and_holds_no_secret() {
     insta::assert_snapshot!("text", report.text(false));
     insta::assert_snapshot!("json", report.json());
     for text in [report.text(true), report.json(), format!("{report:?}")] {
-        assert!(!text.contains("hunter2") && !text.contains("ann@"), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains("@example"), "{text}");
     }
 }
 

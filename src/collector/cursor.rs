@@ -70,7 +70,7 @@ pub struct Sweep {
 pub struct LookBack {
     /// Where the oldest open transaction cannot be seen, it is assumed to be this old.
     pub unseen: Micros,
-    /// How far an application's clock may be behind.
+    /// How long before its transaction a row's time may lie: clocks differ, and applications set a time and work on.
     pub margin: Micros,
     /// How far the time column may lie before the transaction, as the pack says.
     pub column: Micros,

@@ -88,8 +88,9 @@ pub struct RawReading {
     /// application's longest transaction.
     #[schemars(with = "Option<Duration>", extend("default" = "1h"))]
     pub look_back: Option<String>,
-    /// How far the application's clock may be behind the database's.
-    #[schemars(with = "Option<Duration>", extend("default" = "60s"))]
+    /// How long before its transaction a row's time may lie: the application's clock may be behind, or it set the time
+    /// and worked on before it wrote. A row with an older time is not counted; the audit tells of it.
+    #[schemars(with = "Option<Duration>", extend("default" = "10m"))]
     pub clock_margin: Option<String>,
     /// Share of the time (above 0, at most 1) that a collector may keep the database busy when no index serves its time
     /// column; its interval stretches to hold it.

@@ -1,5 +1,8 @@
 //! OpenMetrics 1.0: the text format with stricter rules and start times.
 //!
+//! One rule is bent: a histogram of values below zero keeps its `_sum` and `_count`. The standard wants them left out,
+//! Prometheus reads them, and averages need them.
+//!
 //! The caller ends the last family with [`super::Format::end`].
 
 use super::{number, text};
@@ -17,13 +20,13 @@ pub enum Created {
 
 /// Appends a family.
 pub fn encode(family: &Family, created: Created, out: &mut Vec<u8>) {
-    let (kind, name, suffix) = match family.kind {
-        Kind::Counter => ("counter", family.name.strip_suffix("_total").unwrap_or(&family.name), "_total"),
-        Kind::Info => ("info", family.name.strip_suffix("_info").unwrap_or(&family.name), "_info"),
-        Kind::Gauge => ("gauge", &*family.name, ""),
-        Kind::Histogram => ("histogram", &*family.name, ""),
+    let (kind, suffix) = match family.kind {
+        Kind::Counter => ("counter", "_total"),
+        Kind::Info => ("info", "_info"),
+        Kind::Gauge => ("gauge", ""),
+        Kind::Histogram => ("histogram", ""),
     };
-    let name = name.as_bytes();
+    let name = family.stem().as_bytes();
     for part in [b"# TYPE ", name, b" ", kind.as_bytes(), b"\n# HELP ", name, b" "] {
         out.extend_from_slice(part);
     }

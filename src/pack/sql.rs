@@ -3,6 +3,7 @@
 //! It finds the names and puts a driver's placeholders in their place. It passes over what only looks like a
 //! parameter (text, quoted names, comments, `::` casts, array slices), and it never judges the SQL itself.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -30,6 +31,27 @@ pub fn ends_statement(sql: &str) -> bool {
     scan(sql).ends_statement
 }
 
+/// The names that the text uses, each once: those in double quotes as they are, others in lower case as Postgres reads
+/// them. Functions, types of casts and the names that `as` gives are left out; keywords are not told from names.
+pub fn identifiers(sql: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut before = String::new();
+    for word in scan(sql).words {
+        let text = &sql[word.clone()];
+        let is_function = sql[word.end..].trim_start().starts_with('(') && !text.starts_with('"');
+        let is_type = before == "as" || sql[..word.start].trim_end().ends_with("::");
+        let name = match text.strip_prefix('"') {
+            Some(quoted) => quoted.strip_suffix('"').unwrap_or(quoted).replace("\"\"", "\""),
+            None => text.to_lowercase(),
+        };
+        if !is_function && !is_type {
+            names.insert(name.clone());
+        }
+        before = name;
+    }
+    names
+}
+
 /// How long before the read the moment lies that a name stands for: zero for `now`, five minutes for `ago_5m`
 /// (`s`, `m`, `h` or `d`, a whole number). None for every other name: those are parameters of the pack.
 pub fn time_before(name: &str) -> Option<Duration> {
@@ -49,6 +71,8 @@ pub fn time_before(name: &str) -> Option<Duration> {
 struct Scan {
     /// Where the parameters stand, colon included.
     parameters: Vec<Range<usize>>,
+    /// Where words and names in double quotes stand, quotes included.
+    words: Vec<Range<usize>>,
     ends_statement: bool,
 }
 
@@ -60,7 +84,16 @@ fn scan(sql: &str) -> Scan {
         let rest = &bytes[at..];
         at = match bytes[at] {
             b'\'' => quoted(bytes, at, is_escape_string(bytes, at)),
-            b'"' | b'`' => quoted(bytes, at, false),
+            b'"' | b'`' => {
+                let end = quoted(bytes, at, false);
+                found.words.push(at..end);
+                end
+            }
+            byte if (starts_name(byte) || byte >= 0x80) && !follows_word(bytes, at) => {
+                let length = rest.iter().take_while(|byte| continues_name(**byte) || **byte >= 0x80).count();
+                found.words.push(at..at + length);
+                at + length
+            }
             b'-' if rest.starts_with(b"--") => line_end(bytes, at),
             b'/' if rest.starts_with(b"/*") => comment_end(bytes, at),
             b'$' if !follows_word(bytes, at) => dollar_quoted(sql, at),
@@ -223,6 +256,19 @@ mod tests {
     fn sees_semicolons_that_end_a_statement() {
         for (sql, ends) in [("select 1", false), ("select ';' -- ;", false), ("select 1;", true), ("a; b", true)] {
             assert_eq!(ends_statement(sql), ends, "{sql}");
+        }
+    }
+
+    #[test]
+    fn finds_the_names_that_are_used() {
+        let sql = "select t.\"createdAt\", cast(Kind as text) as label, lower(t.größe)::uuid, 'email' -- phone\n \
+                   from \"Odd \"\"name\" t where t.at > :ago_5m and max (x) > 1";
+        let names = identifiers(sql);
+        for used in ["createdAt", "kind", "größe", "at", "x", "t", "Odd \"name"] {
+            assert!(names.contains(used), "{used} not in {names:?}");
+        }
+        for unused in ["text", "label", "lower", "uuid", "email", "phone", "ago_5m", "max", "createdat", "cast"] {
+            assert!(!names.contains(unused), "{unused} in {names:?}");
         }
     }
 

@@ -10,7 +10,7 @@ use crate::collector::cursor::{LookBack, Phase};
 use crate::collector::{Folded, Guard, RowsCollector, RowsSettings};
 use crate::config::SourceSettings;
 use crate::family::{Family, Micros};
-use crate::pack::{self, Pack, System};
+use crate::pack::{self, Pack};
 use crate::source::{Moment, RowsQuery};
 use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
@@ -51,11 +51,11 @@ impl RowsJob {
                 column: micros(rows.look_back.unwrap_or_default()),
             },
             page_rows: source.page_rows,
-            limits: context.limits,
+            limits: context.settings.limits,
         };
         RowsJob {
             definition: definition.clone(),
-            query: query(rows, source.system, context.parameters_of(pack)),
+            query: RowsQuery::of(rows, source.system, context.settings.parameters_of(pack)),
             settings,
             guard: context.guard.clone(),
             audit_interval: source.audit_interval,
@@ -75,7 +75,7 @@ impl RowsJob {
     ) -> Result<Run, Failure> {
         let mut collector = match self.collector.take() {
             Some(collector) => collector,
-            None => self.from_state(id, context).await?,
+            None => self.made_from_state(id, context).await?,
         };
         let permit = gate.enter().await;
         // Until the page is written, nothing of it is kept: an early return drops the collector, and the next run makes
@@ -168,7 +168,7 @@ impl RowsJob {
         }
     }
 
-    async fn from_state(&self, id: &CollectorId, context: &Context) -> Result<RowsCollector, Failure> {
+    async fn made_from_state(&self, id: &CollectorId, context: &Context) -> Result<RowsCollector, Failure> {
         let mut collector = RowsCollector::new(&self.definition, self.query.clone(), self.settings, &self.guard);
         let stored = context
             .state
@@ -258,20 +258,6 @@ impl RowsJob {
         }
         let behind = folded.youngest.filter(|_| folded.more).map_or(0.0, |youngest| seconds(moment.now - youngest));
         metrics.behind(behind.max(0.0));
-    }
-}
-
-/// The pack's words for one kind of database.
-pub fn query(rows: &pack::Rows, system: System, parameters: Vec<(String, f64)>) -> RowsQuery {
-    RowsQuery {
-        table: rows.table.clone(),
-        key: rows.key.as_slice().to_vec(),
-        time: rows.time.clone(),
-        columns: rows.columns.iter().map(|(name, sql)| (name.clone(), sql.on(system).to_owned())).collect(),
-        filter: rows.filter.as_ref().map(|sql| sql.on(system).to_owned()),
-        transition: rows.transition.as_ref().map(|sql| sql.on(system).to_owned()),
-        time_zone: rows.time_zone.clone().unwrap_or_else(|| "UTC".to_owned()),
-        parameters,
     }
 }
 

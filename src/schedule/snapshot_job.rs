@@ -5,7 +5,7 @@ use crate::collector::rows::StoredSeries;
 use crate::collector::snapshot::{Admitted, SnapshotCollector};
 use crate::config::SourceSettings;
 use crate::family::Family;
-use crate::pack::{self, Pack, System};
+use crate::pack::{self, Pack};
 use crate::source::SnapshotQuery;
 use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
@@ -34,9 +34,15 @@ impl SnapshotJob {
         source: &SourceSettings,
         context: &Context,
     ) -> Self {
-        let collector = SnapshotCollector::new(definition, &context.limits, &context.guard);
-        let query =
-            query(&collector, snapshot, source.system, context.parameters_of(pack), context.limits.snapshot_rows);
+        let collector = SnapshotCollector::new(definition, &context.settings.limits, &context.guard);
+        let settings = &context.settings;
+        let query = SnapshotQuery::of(
+            snapshot,
+            collector.columns(),
+            source.system,
+            settings.parameters_of(pack),
+            settings.limits.snapshot_rows,
+        );
         SnapshotJob { collector, query, restored: false, families: None }
     }
 
@@ -107,17 +113,6 @@ impl SnapshotJob {
         self.restored = true;
         Ok(())
     }
-}
-
-/// The pack's words for one kind of database.
-pub fn query(
-    collector: &SnapshotCollector,
-    snapshot: &pack::Snapshot,
-    system: System,
-    parameters: Vec<(String, f64)>,
-    row_limit: u32,
-) -> SnapshotQuery {
-    SnapshotQuery { sql: snapshot.sql.on(system).to_owned(), columns: collector.columns(), parameters, row_limit }
 }
 
 fn stored(admitted: Admitted) -> StoredSeries {

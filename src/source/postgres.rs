@@ -59,6 +59,8 @@ impl PostgresSource {
     /// When the URL cannot be understood; the message does not contain it.
     pub fn new(settings: &SourceSettings) -> Result<Self, Failure> {
         let url: &SecretString = &settings.url;
+        // `sslmode=verify-ca` asks for the process-wide provider. A second call changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let options = address::options(url).map_err(|message| Failure::new(Reason::BadQuery, message))?;
         let ms = |duration: Duration| duration.as_millis().max(1);
         let begin = format!(

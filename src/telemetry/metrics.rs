@@ -133,7 +133,7 @@ impl Metrics {
             family_conflicts: int_counter(
                 &registry,
                 "rowmetry_family_conflicts_total",
-                "Families left out of a publication because another collector gives the name another type.",
+                "Families left out of a publication because the name is taken by a family of another type.",
             ),
             connections_refused: int_counter(
                 &registry,
@@ -212,7 +212,7 @@ impl Metrics {
         self.series_conflicts.inc_by(n);
     }
 
-    /// Families were left out of a publication because another collector gives the name another type.
+    /// Families were left out of a publication because the name is taken by a family of another type.
     pub fn families_conflicted(&self, n: u64) {
         self.family_conflicts.inc_by(n);
     }

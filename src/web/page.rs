@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 use super::status::{Collector, Source, Status, Verdict};
 use crate::family::Micros;
 
+/// A run that should have begun so many microseconds ago is overdue: others of its source have their turn first, but
+/// none takes a minute.
+const OVERDUE: Micros = 60 * 1_000_000;
 const STYLE: &str = include_str!("page.css");
 
 /// The page.
@@ -96,7 +99,7 @@ fn collector(collector: &Collector, now: Micros, page: &mut String) {
         collector.series.map_or_else(|| "–".into(), grouped),
         collector.horizon_lag.map_or_else(|| "–".into(), seconds),
         collector.duration.map_or_else(|| "–".into(), seconds),
-        moment(collector.next_at, collector.next_run.as_deref(), now, "–"),
+        next(collector, now),
     );
     if let Some(message) = &collector.message {
         let reason = collector.reason.unwrap_or_default();
@@ -112,16 +115,29 @@ fn collector(collector: &Collector, now: Micros, page: &mut String) {
     }
 }
 
-/// A time relative to now, with the exact one as a title.
-fn moment(at: Option<Micros>, iso: Option<&str>, now: Micros, unknown: &str) -> String {
-    let (Some(at), Some(iso)) = (at, iso) else { return unknown.into() };
-    let away = (at - now) as f64 / 1e6;
-    let text = match away {
-        away if away.abs() < 1.0 => "now".into(),
-        away if away < 0.0 => format!("{} ago", seconds(-away)),
-        away => format!("in {}", seconds(away)),
+/// When the next run begins, or since when it should have.
+fn next(collector: &Collector, now: Micros) -> String {
+    let (Some(at), Some(iso)) = (collector.next_at, collector.next_run.as_deref()) else { return "–".into() };
+    let late = now.saturating_sub(at);
+    let text = match late {
+        late if late < 0 => format!("in {}", age(-late)),
+        late if late < OVERDUE => "due".into(),
+        late => format!("<span class=\"note\">{} overdue</span>", age(late)),
     };
     format!("<time datetime=\"{0}\" title=\"{0}\">{text}</time>", escape(iso))
+}
+
+/// A time in the past relative to now, with the exact one as a title.
+fn moment(at: Option<Micros>, iso: Option<&str>, now: Micros, unknown: &str) -> String {
+    let (Some(at), Some(iso)) = (at, iso) else { return unknown.into() };
+    let past = now.saturating_sub(at);
+    let text = if past < 1_000_000 { "now".into() } else { format!("{} ago", age(past)) };
+    format!("<time datetime=\"{0}\" title=\"{0}\">{text}</time>", escape(iso))
+}
+
+/// A length of time in whole seconds or more.
+fn age(micros: Micros) -> String {
+    seconds(if micros < 10_000_000 { (micros as f64 / 1e6).ceil().max(1.0) } else { micros as f64 / 1e6 })
 }
 
 /// A length of time in one or two units.
@@ -129,7 +145,7 @@ fn seconds(seconds: f64) -> String {
     let whole = seconds.max(0.0) as u64;
     match seconds {
         s if s < 1.0 => format!("{:.0} ms", (s * 1000.0).max(0.0)),
-        s if s < 10.0 => format!("{s:.1} s"),
+        s if s < 10.0 && s.fract() != 0.0 => format!("{s:.1} s"),
         s if s < 120.0 => format!("{whole} s"),
         s if s < 7200.0 => format!("{} min", whole / 60),
         s if s < 172_800.0 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
@@ -202,7 +218,12 @@ mod tests {
         }
         assert_eq!(grouped(1_234_567), "1\u{202f}234\u{202f}567");
         assert!(moment(Some(0), Some("x"), 90_000_000, "never").contains("90 s ago"));
-        assert!(moment(Some(30_000_000), Some("x"), 0, "never").contains("in 30 s"));
+        let due = |next_at| {
+            next(&Collector { next_at: Some(next_at), next_run: Some("x".into()), ..Collector::default() }, 0)
+        };
+        assert!(due(30_000_000).contains("in 30 s"));
+        assert!(due(-30_000_000).contains(">due<"));
+        assert!(due(-300_000_000).contains("5 min overdue"));
         assert_eq!(moment(None, None, 0, "never"), "never");
     }
 }

@@ -61,7 +61,7 @@ pub struct Source {
 }
 
 /// One collector.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Collector {
     /// The pack.
     pub pack: String,

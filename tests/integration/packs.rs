@@ -80,12 +80,48 @@ async fn filled<'c>(cluster: &'c Cluster, app: &str) -> Database<'c> {
     database
 }
 
+/// The names of a pack's collectors.
+fn collectors(app: &str) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Pack {
+        collectors: Vec<Collector>,
+    }
+    #[derive(Deserialize)]
+    struct Collector {
+        name: String,
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("packs").join(format!("{app}.yaml"));
+    let pack = std::fs::read_to_string(file).expect("the pack ships");
+    let pack: Pack = serde_saphyr::from_str(&pack).unwrap_or_else(|e| panic!("{app}.yaml: {e}"));
+    pack.collectors.into_iter().map(|collector| collector.name).collect()
+}
+
+/// The value of `intervals` with which every collector of the packs is read often, whatever the pack says.
+fn often<'a>(apps: impl IntoIterator<Item = &'a String>) -> String {
+    let each =
+        |app: &String| collectors(app).into_iter().map(move |name| format!("{app}/{name}: 250ms")).collect::<Vec<_>>();
+    format!("{{{}}}", apps.into_iter().flat_map(each).collect::<Vec<_>>().join(", "))
+}
+
+/// Waits until every collector of the packs has been read, and read again where it can be.
+async fn settled(exporter: &Exporter, apps: &[String]) -> Scrape {
+    exporter
+        .scrapes("every collector was read", |scrape| {
+            let unread =
+                apps.iter().flat_map(|app| collectors(app)).find(|name| exporter::states(scrape, name).is_empty());
+            unread.map_or(Ok(()), |name| Err(format!("{name} has no state")))
+        })
+        .await;
+    exporter.reads_again().await
+}
+
 /// An exporter that finds out by itself which pack applies.
 async fn reading(database: &Database<'_>, app: &str) -> (Exporter, Scrape) {
-    let mut setup = Setup::of(&database.url);
+    let apps = [app.to_owned()];
+    let mut setup = Setup::of(&database.url).sourced("intervals", often(&apps));
     setup.settings.remove("packs");
     let exporter = setup.start().await;
-    let scrape = exporter.reads_again().await;
+    let scrape = settled(&exporter, &apps).await;
     let found = format!("pack=\"{app}\"");
     let states = scrape.of("rowmetry_collector_state", &[]).filter(|(series, _)| series.contains(&found));
     assert!(states.count() > 0, "{app} was not detected");
@@ -217,13 +253,13 @@ async fn both_packs_in_one_database_and_rows_that_come_later() {
     for app in &apps {
         databases.push(filled(cluster, app).await);
     }
-    let mut setup = Setup::of(&databases[0].url);
+    let mut setup = Setup::of(&databases[0].url).sourced("intervals", often(&apps));
     setup.settings.remove("packs");
     for (number, database) in databases.iter().enumerate().skip(1) {
-        setup = setup.source(&format!("app{number}"), &database.url);
+        setup = setup.source(&format!("app{number}"), &database.url).sourced("intervals", often(&apps));
     }
     let exporter = setup.start().await;
-    let scrape = exporter.reads_again().await;
+    let scrape = settled(&exporter, &apps).await;
     for (app, database) in apps.iter().zip(&databases) {
         let differences = differences(database, &told(app).truth, &scrape).await;
         assert!(differences.is_empty(), "{app}:\n{}", differences.join("\n"));

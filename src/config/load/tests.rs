@@ -200,6 +200,8 @@ fn no_message_repeats_a_secret() {
         "sources: [{name: a, url: a.db, packs: ['${DATABASE_URL}']}]",
         "sources: [{name: a, url: a.db, skip: ['${SECRET}']}]",
         "sources: [{name: a, url: a.db, skip: ['postgres://app:hunter2@h/d']}]",
+        "sources: [{name: a, url: a.db, skip: ['postgres://h/d?password=hunter2']}]",
+        "sources: [{name: a, url: a.db, skip: ['app:hunter2@h/d']}]",
         "sources: [{name: a, url: a.db, intervals: {'postgres://app:hunter2@h/d': 5s}}]",
         "sources: [{name: a, url: a.db, intervals: {'postgres://app:hunter2@h/d': x}}]",
         "sources: [{name: a, url: a.db, page_rows: '${SECRET}'}]",

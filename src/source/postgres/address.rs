@@ -67,7 +67,8 @@ fn ssl_mode(value: &str) -> Result<PgSslMode, String> {
         "disable" => PgSslMode::Disable,
         "allow" => PgSslMode::Allow,
         "prefer" => PgSslMode::Prefer,
-        "require" => PgSslMode::Require,
+        // `no-verify` is node-postgres' word for encryption without a look at the certificate.
+        "require" | "no-verify" => PgSslMode::Require,
         "verify-ca" => PgSslMode::VerifyCa,
         "verify-full" => PgSslMode::VerifyFull,
         _ => {

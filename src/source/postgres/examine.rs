@@ -5,13 +5,11 @@
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
-use crate::source::{Examination, Finding, Rows, RowsQuery, RowsRange, SnapshotQuery};
+use crate::pack::sql::identifiers;
+use crate::source::{Examination, Finding, Rows, RowsQuery, RowsRange, SAMPLE_ROWS, SnapshotQuery};
 
 use super::statement::{self, Shape};
 use super::{Reading, bind, text};
-
-/// Rows of the sample from which series are estimated and personal data is looked for.
-const SAMPLE_ROWS: u32 = 1000;
 
 /// A scan of a table smaller than this is too cheap to complain of.
 const SMALL_TABLE_ROWS: i64 = 10_000;
@@ -31,11 +29,11 @@ pub(super) async fn rows(reading: &mut Reading<'_>, query: &RowsQuery) -> Result
     let size = estimate(connection, &query.table).await?;
     found.rows_estimate = size;
     found.facts.push(format!(
-        "reads new rows of {} by {} ({}), about {} rows",
+        "reads new rows of {} by {} ({}), {}",
         query.table,
         query.time,
         moment.mode.as_str(),
-        size.map_or_else(|| "an unknown number of".to_owned(), |rows| rows.to_string()),
+        size.map_or_else(|| "of unknown size (never analysed)".to_owned(), |rows| format!("about {rows} rows")),
     ));
     if row_security {
         found.facts.push(format!("row-level security is on for {}", query.table));
@@ -148,66 +146,43 @@ async fn reads(
     collect(&plan, &mut relations);
     relations.sort();
     relations.dedup();
+    // The plan tells the tables. It is no guide to the columns: it lists those that a scan passes on unasked, and hides
+    // those that it renames. The statement's own words name every column that needs a grant.
+    // System columns are among them: a grant on named columns does not reach `xmin`.
+    let words = identifiers(sql);
     let mut reads = Vec::new();
-    for (schema, relation, aliases) in merge(relations) {
+    for (schema, relation) in relations {
         let columns: Vec<String> = sqlx::query_scalar(
             "select a.attname::text from pg_catalog.pg_attribute a, pg_catalog.pg_class c, pg_catalog.pg_namespace n \
-             where a.attrelid = c.oid and c.relnamespace = n.oid and n.nspname = $1 and c.relname = $2 and a.attnum > 0 \
-             and not a.attisdropped order by a.attnum",
+             where a.attrelid = c.oid and c.relnamespace = n.oid and n.nspname = $1 and c.relname = $2 \
+             and not a.attisdropped order by a.attnum < 0, a.attnum",
         )
         .bind(schema.clone())
         .bind(relation.clone())
         .persistent(false)
         .fetch_all(&mut *connection)
         .await?;
-        let used = columns
-            .into_iter()
-            .filter(|column| {
-                aliases
-                    .iter()
-                    .any(|alias| names(&json, alias, column) || names(&json, &format!("\\\"{alias}\\\""), column))
-            })
-            .collect();
+        let mut used: Vec<String> = columns.iter().filter(|column| words.contains(*column)).cloned().collect();
+        if used.is_empty() {
+            // A bare count needs a grant on some column, and any will do.
+            used.extend(columns.into_iter().next());
+        }
         let table = if schema == "public" { relation } else { format!("{schema}.{relation}") };
         reads.push((table, used));
     }
     Ok(reads)
 }
 
-/// Whether the plan mentions `alias.column`, quoted or not.
-fn names(json: &str, alias: &str, column: &str) -> bool {
-    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-    [format!("{alias}.{column}"), format!("{alias}.\\\"{column}\\\"")].iter().any(|needle| {
-        json.match_indices(needle.as_str()).any(|(at, _)| {
-            let before = json[..at].chars().next_back();
-            let whole = !before.is_some_and(|c| c.is_alphanumeric() || c == '_');
-            whole && (needle.ends_with('"') || ends(&json[at + needle.len()..]))
-        })
-    })
-}
-
-fn collect(plan: &serde_json::Value, relations: &mut Vec<(String, String, String)>) {
+fn collect(plan: &serde_json::Value, relations: &mut Vec<(String, String)>) {
     match plan {
         serde_json::Value::Object(node) => {
             let field = |name: &str| node.get(name).and_then(|value| value.as_str()).map(str::to_owned);
             if let (Some(schema), Some(relation)) = (field("Schema"), field("Relation Name")) {
-                let alias = field("Alias").unwrap_or_else(|| relation.clone());
-                relations.push((schema, relation, alias));
+                relations.push((schema, relation));
             }
             node.values().for_each(|value| collect(value, relations));
         }
         serde_json::Value::Array(values) => values.iter().for_each(|value| collect(value, relations)),
         _ => {}
     }
-}
-
-fn merge(relations: Vec<(String, String, String)>) -> Vec<(String, String, Vec<String>)> {
-    let mut merged: Vec<(String, String, Vec<String>)> = Vec::new();
-    for (schema, relation, alias) in relations {
-        match merged.iter_mut().find(|(s, r, _)| *s == schema && *r == relation) {
-            Some((_, _, aliases)) => aliases.push(alias),
-            None => merged.push((schema, relation, vec![alias])),
-        }
-    }
-    merged
 }

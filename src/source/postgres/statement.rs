@@ -8,6 +8,9 @@ use crate::telemetry::{Failure, Reason};
 
 use super::Micros;
 
+/// Characters of a value that are read. Labels are shorter still (`limits.label_length`), and no number is longer.
+const CELL_CHARACTERS: usize = 1000;
+
 /// One statement that tells the moment and, for a relation, what reading it takes. Arguments: quoted relation name,
 /// time column, key columns.
 ///
@@ -167,7 +170,7 @@ pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment
     }
     let expressions = query.transition.iter().chain(query.columns.iter().map(|(_, expression)| expression));
     for expression in expressions {
-        select.push(format!("({})::text", args.bind(expression, &query.parameters)));
+        select.push(cell(&format!("({})", args.bind(expression, &query.parameters))));
     }
     if let Some(floor) = range.floor {
         conditions.push(format!("{time} >= {}", moment_of(floor, query, shape, &mut args)));
@@ -204,6 +207,11 @@ pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment
     );
     debug_assert!(moment.mode != CursorMode::Rowid, "Postgres has no rowid");
     (sql, args)
+}
+
+/// A value as text, cut where it is longer than any label or number: a huge text costs neither memory nor network.
+fn cell(value: &str) -> String {
+    format!("left({value}::text, {CELL_CHARACTERS})")
 }
 
 fn keys(query: &RowsQuery) -> String {
@@ -248,7 +256,7 @@ pub fn count(query: &RowsQuery, shape: &Shape, from: Micros, until: Micros) -> (
 pub fn snapshot(query: &SnapshotQuery) -> (String, Args) {
     let mut args = Args::default();
     let inner = args.bind(&query.sql, &query.parameters);
-    let columns: Vec<String> = query.columns.iter().map(|column| format!("q.{}::text", quote(column))).collect();
+    let columns: Vec<String> = query.columns.iter().map(|column| cell(&format!("q.{}", quote(column)))).collect();
     let limit = args.push(Arg::Integer(i64::from(query.row_limit) + 1));
     (format!("select {} from (\n{inner}\n) q limit {limit}", columns.join(", ")), args)
 }

@@ -9,10 +9,8 @@ use super::super::{Examination, Finding, Rows, RowsQuery, SnapshotQuery};
 use super::query::{Statement, micros, quote, quote_table};
 use super::read::{fetch, now, push};
 use super::table::Table;
+use crate::source::SAMPLE_ROWS;
 use crate::telemetry::{Failure, Reason};
-
-/// Rows of the sample from which series and personal data are guessed.
-const SAMPLE_ROWS: u32 = 1000;
 
 /// Examines a rows query. A missing table or column is a finding, not a failure.
 pub async fn rows(connection: &mut SqliteConnection, query: &RowsQuery) -> Result<Examination, Failure> {

@@ -1,0 +1,34 @@
+//! The page of the manual about Rowmetry's own metrics, made from the metrics themselves.
+
+use crate::exposition::own;
+use crate::reference;
+use crate::telemetry::metrics::Metrics;
+
+/// Every metric about Rowmetry itself, as Markdown. Each is touched once, so that it has a series to show its labels.
+pub fn self_metrics() -> String {
+    let metrics = Metrics::new(super::VERSION);
+    metrics.configured(0.0);
+    metrics.source_up("source", true);
+    metrics.scraped("text", 0.0, 0);
+    let collector = metrics.collector("source", "pack", "collector");
+    collector.succeeded(0.0, 0, 0.0);
+    collector.interval(0.0);
+    collector.horizon_lag(0.0);
+    collector.look_back(0.0);
+    collector.behind(0.0);
+    collector.seen_keys(0);
+    collector.settled_only(false);
+    collector.indexed(true);
+    collector.audited(0, 0, 0, 0.0);
+    collector.series("metric", 0);
+    reference::self_metrics(&own::families(&metrics.registry().gather()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_committed_page_is_not_stale() {
+        let committed = include_str!("../../docs/self-metrics.md");
+        assert!(super::self_metrics() == committed, "docs/self-metrics.md is stale: make docs");
+    }
+}
