@@ -15,6 +15,9 @@ pub const FRACTION_DIGITS: usize = 36;
 /// Digits before the point that one value may have; the sum has room for a hundred of the largest.
 pub const WHOLE_DIGITS: usize = 36;
 
+/// So many decimal digits fit a machine word whatever they are.
+const SHORT_DIGITS: usize = 18;
+
 const ONE: u128 = 10u128.pow(FRACTION_DIGITS as u32);
 
 /// An exact decimal number: `whole + fraction / 10^36`.
@@ -106,6 +109,12 @@ fn parse_magnitude(text: &str) -> Result<Exact, Ignored> {
     let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     if before.len() + after.len() == 0 || !before.bytes().chain(after.bytes()).all(|b| b.is_ascii_digit()) {
         return Err(Ignored::NotANumber);
+    }
+    if exponent == 0 && before.len() <= SHORT_DIGITS && after.len() <= SHORT_DIGITS {
+        // Nearly every number there is: two machine words and one multiplication.
+        let word = |digits: &str| digits.bytes().fold(0u64, |sum, b| sum * 10 + u64::from(b - b'0'));
+        let scale = 10u128.pow((FRACTION_DIGITS - after.len()) as u32);
+        return Ok(Exact { whole: i128::from(word(before)), fraction: u128::from(word(after)) * scale });
     }
     // The point stands before digit number `point`, counted from the first digit of the mantissa.
     let point = before.len() as i64 + exponent;

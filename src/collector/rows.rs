@@ -238,6 +238,12 @@ impl RowsCollector {
         }
     }
 
+    /// What to read after a page that has not been counted yet, if it is known to have a successor. It is of use only if
+    /// `next_range` says the same once the page was counted.
+    pub fn range_after(&self, page: &RowsPage) -> Option<RowsRange> {
+        page.next.as_ref().map(|after| RowsRange { after: Some(after.clone()), ..self.next_range() })
+    }
+
     /// Counts a page that `next_range` asked for. `now` is our own clock, for series that are shown as 0 first.
     pub fn fold(&mut self, page: &RowsPage, now: Micros) -> Folded {
         let mut folded = Folded::default();
@@ -271,9 +277,10 @@ impl RowsCollector {
         }
         let keep_all = self.query.transition.is_some();
         let key_cells = self.query.key.len() + usize::from(keep_all);
+        let mut room = Vec::new();
         for (index, row) in page.rows.iter().enumerate() {
             let time = page.times[index];
-            let Some(key) = KeyHash::of((0..key_cells).map(|cell| row.cell(cell))) else {
+            let Some(key) = KeyHash::of((0..key_cells).map(|cell| row.cell(cell)), &mut room) else {
                 *folded.ignored.entry(Ignored::KeyMissing).or_default() += 1;
                 continue;
             };

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::family::Micros;
 
@@ -16,15 +16,16 @@ pub struct KeyHash(pub u128);
 
 impl KeyHash {
     /// Hashes the cells of a key. None when one of them is NULL, since NULL identifies nothing.
-    pub fn of<'a>(cells: impl Iterator<Item = Option<&'a str>>) -> Option<Self> {
-        let mut hasher = Xxh3::new();
+    /// `room` is scratch space that the caller lends, so that a page of rows allocates once.
+    pub fn of<'a>(cells: impl Iterator<Item = Option<&'a str>>, room: &mut Vec<u8>) -> Option<Self> {
+        room.clear();
         for cell in cells {
             let cell = cell?;
             // The length keeps ("ab", "c") and ("a", "bc") apart.
-            hasher.update(&(cell.len() as u64).to_le_bytes());
-            hasher.update(cell.as_bytes());
+            room.extend_from_slice(&(cell.len() as u64).to_le_bytes());
+            room.extend_from_slice(cell.as_bytes());
         }
-        Some(KeyHash(hasher.digest128()))
+        Some(KeyHash(xxh3_128(room)))
     }
 }
 
@@ -151,12 +152,12 @@ mod tests {
     use super::*;
 
     fn seen(name: &str, time: Micros, writer: i64) -> Seen {
-        Seen { key: KeyHash::of([Some(name)].into_iter()).expect("not NULL"), time, writer }
+        Seen { key: KeyHash::of([Some(name)].into_iter(), &mut Vec::new()).expect("not NULL"), time, writer }
     }
 
     #[test]
     fn cells_do_not_run_together_and_null_identifies_nothing() {
-        let hash = |cells: &[Option<&str>]| KeyHash::of(cells.iter().copied());
+        let hash = |cells: &[Option<&str>]| KeyHash::of(cells.iter().copied(), &mut Vec::new());
         assert_ne!(hash(&[Some("ab"), Some("c")]), hash(&[Some("a"), Some("bc")]));
         assert_eq!(hash(&[Some("a"), Some("b")]), hash(&[Some("a"), Some("b")]));
         assert_eq!(hash(&[Some("a"), None]), None);

@@ -11,7 +11,7 @@ use crate::collector::{Folded, Guard, RowsCollector, RowsSettings};
 use crate::config::SourceSettings;
 use crate::family::{Family, Micros};
 use crate::pack::{self, Pack};
-use crate::source::{Moment, RowsQuery};
+use crate::source::{Moment, RowsPage, RowsQuery, RowsRange};
 use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason};
@@ -31,6 +31,8 @@ pub struct RowsJob {
     collector: Option<RowsCollector>,
     /// Series that began after this were shown as 0 the last time.
     hidden_since: Micros,
+    /// The page after the last one, read while that was counted.
+    ahead: Option<(RowsRange, RowsPage)>,
 }
 
 impl RowsJob {
@@ -62,6 +64,7 @@ impl RowsJob {
             last_audit: None,
             collector: None,
             hidden_since: Micros::MIN,
+            ahead: None,
         }
     }
 
@@ -87,7 +90,10 @@ impl RowsJob {
                 return Err(failure);
             }
         };
-        let read = self.read(&mut collector, gate).await;
+        let read = match self.ahead.take() {
+            Some((range, page)) if range == collector.next_range() => Ok(Some(page)),
+            _ => self.read(&mut collector, gate).await,
+        };
         gate.report(&read);
         let (page, moment) = match read {
             Ok(Some(page)) => {
@@ -105,12 +111,20 @@ impl RowsJob {
                 return Err(failure);
             }
         };
-        drop(permit);
         let read_from = collector.next_range().floor;
-        let folded = collector.fold(&page, clock::now());
         let rows = page.rows.len() as u64;
-        drop(page);
-        context.save(id, &collector.take_changes()).await?;
+        // A backlog is read ahead by one page, so that neither the database nor the counting waits for the other.
+        let further = collector.range_after(&page).filter(|_| moment.indexed);
+        let ahead = async {
+            let range = further?;
+            // A failure is not told here: the next run reads again, and tells.
+            gate.source.read_rows(&self.query, &range).await.ok().map(|page| (range, page))
+        };
+        let (written, ahead) = tokio::join!(fold_and_save(collector, page, id, context), ahead);
+        drop(permit);
+        let (collected, folded) = written?;
+        collector = collected;
+        self.ahead = ahead;
         if folded.new_epoch {
             metrics.epoch_began();
             tracing::warn!(collector = %id, "the database is another one or was set back; its counts begin anew at 0");
@@ -146,11 +160,7 @@ impl RowsJob {
         (youngest > self.hidden_since).then(|| youngest.saturating_add(micros(zero_first)))
     }
 
-    async fn read(
-        &self,
-        collector: &mut RowsCollector,
-        gate: &Gate,
-    ) -> Result<Option<crate::source::RowsPage>, Failure> {
+    async fn read(&self, collector: &mut RowsCollector, gate: &Gate) -> Result<Option<RowsPage>, Failure> {
         let mut begun: Option<Moment> = None;
         if collector.is_before_first_look() {
             let moment = gate.source.moment().await?;
@@ -259,6 +269,25 @@ impl RowsJob {
         let behind = folded.youngest.filter(|_| folded.more).map_or(0.0, |youngest| seconds(moment.now - youngest));
         metrics.behind(behind.max(0.0));
     }
+}
+
+/// Counts a page, off the threads that serve scrapes, and writes what it changed.
+async fn fold_and_save(
+    mut collector: RowsCollector,
+    page: RowsPage,
+    id: &CollectorId,
+    context: &Context,
+) -> Result<(RowsCollector, Folded), Failure> {
+    let now = clock::now();
+    let folding = tokio::task::spawn_blocking(move || {
+        let folded = collector.fold(&page, now);
+        let changes = collector.take_changes();
+        (collector, folded, changes)
+    });
+    let (collector, folded, changes) =
+        folding.await.map_err(|_| Failure::new(Reason::BadReply, "counting the page broke off; it is read again"))?;
+    context.save(id, &changes).await?;
+    Ok((collector, folded))
 }
 
 fn note(query: &RowsQuery, moment: &Moment, folded: &Folded, collector: &RowsCollector) -> Option<String> {

@@ -255,11 +255,6 @@ fn text(row: &PgRow, column: usize) -> Result<Option<&str>, sqlx::Error> {
     value.as_str().map(Some).map_err(sqlx::Error::Decode)
 }
 
-fn micros(seconds: f64) -> Micros {
-    // Infinity saturates, which is what an infinite time stamp means.
-    (seconds * 1e6).round() as Micros
-}
-
 #[async_trait]
 impl Source for PostgresSource {
     fn name(&self) -> &str {
@@ -375,33 +370,47 @@ async fn page(
 ) -> Result<RowsPage, sqlx::Error> {
     let (sql, args) = statement::rows(query, range, shape, &moment);
     let width = query.key.len() + usize::from(query.transition.is_some()) + query.columns.len();
-    let with_writers = moment.mode == CursorMode::Horizon;
     let mut rows = Rows::new(width);
     let mut times = Vec::new();
     let mut writers = Vec::new();
-    let mut last_time = String::new();
     {
         let mut stream = bind(&sql, args).fetch(connection);
         while let Some(row) = stream.try_next().await? {
-            times.push(micros(row.try_get_unchecked::<f64, _>(0)?));
-            writers.push(row.try_get_unchecked::<i64, _>(1)?);
-            last_time.clear();
-            last_time.push_str(text(&row, 2)?.unwrap_or_default());
+            times.push(instant(&row)?);
+            if let Some(horizon) = moment.horizon {
+                writers.push(statement::extended(xmin(&row)?, horizon));
+            }
             for column in 0..width {
-                rows.push(text(&row, 3 + column)?);
+                rows.push(text(&row, 2 + column)?);
             }
         }
     }
-    if !with_writers {
-        writers.clear();
-    }
     let full = rows.len() >= range.limit as usize;
-    let next = (full && !rows.is_empty()).then(|| {
-        let last = rows.row(rows.len() - 1);
-        let key = (0..query.key.len()).map(|column| last.cell(column).unwrap_or_default().to_owned());
-        PagePosition(std::iter::once(last_time).chain(key).collect())
+    let last = times.last().filter(|_| full).map(|time| {
+        let row = rows.row(rows.len() - 1);
+        let key = (0..query.key.len()).map(|column| row.cell(column).unwrap_or_default().to_owned());
+        PagePosition(std::iter::once(time.to_string()).chain(key).collect())
     });
-    Ok(RowsPage { rows, times, writers, moment, next, resume: None })
+    Ok(RowsPage { rows, times, writers, moment, next: last, resume: None })
+}
+
+/// The first column of a page: a time stamp in binary, microseconds since 2000. Infinite ones stay infinite.
+fn instant(row: &PgRow) -> Result<Micros, sqlx::Error> {
+    /// From 1970 to 2000, in microseconds.
+    const EPOCH: Micros = 946_684_800_000_000;
+    let bytes = row.try_get_raw(0)?;
+    let bytes = bytes.as_bytes().map_err(sqlx::Error::Decode)?;
+    let micros = Micros::from_be_bytes(bytes.try_into().map_err(|_| not_whole("time stamp"))?);
+    Ok(if matches!(micros, Micros::MAX | Micros::MIN) { micros } else { micros.saturating_add(EPOCH) })
+}
+
+/// The second column of a page: the writing transaction, 32 bits.
+fn xmin(row: &PgRow) -> Result<u32, sqlx::Error> {
+    text(row, 1)?.and_then(|digits| digits.parse().ok()).ok_or_else(|| not_whole("transaction number"))
+}
+
+fn not_whole(what: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("a {what} does not look like one").into())
 }
 
 fn bind(sql: &str, args: Args) -> sqlx::query::Query<'static, sqlx::Postgres, PgArguments> {

@@ -76,7 +76,7 @@ pub(super) async fn rows(reading: &mut Reading<'_>, query: &RowsQuery) -> Result
     let sampled = bind(&newest_first(&page_again), args).fetch_all(&mut *connection).await?;
     for row in &sampled {
         for column in 0..width {
-            cells.push(text(row, 3 + column)?);
+            cells.push(text(row, 2 + column)?);
         }
     }
     found.sample = cells;

@@ -152,19 +152,13 @@ fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A page of rows: seconds since 1970, writing transaction, time as text, then key, state and columns as text.
+/// A page of rows: time and writing transaction as they are, then key, state and columns as text.
 pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment) -> (String, Args) {
     let mut args = Args::default();
     let time = format!("t.{}", quote(&query.time));
-    let mut select = vec![seconds(&time, query, shape, &mut args)];
-    let mut conditions = vec![format!("{time} is not null")];
-    let writer = moment.horizon.map(|horizon| {
-        let h = args.push(Arg::Integer(horizon));
-        // Row xmin has 32 bits; this is the 64-bit number nearest to the horizon that ends in them.
-        format!("({h} + (((t.xmin::text::bigint - ({h} & 4294967295) + 2147483648) & 4294967295) - 2147483648))")
-    });
-    select.push(writer.clone().unwrap_or_else(|| "0::bigint".to_owned()));
-    select.push(format!("{time}::text"));
+    let mut select = vec![instant(&time, query, shape, &mut args)];
+    // As text: a type that the driver does not know would make it ask the catalog in the middle of the statement.
+    select.push(if moment.horizon.is_some() { "t.xmin::text".to_owned() } else { "null::text".to_owned() });
     for column in &query.key {
         select.push(format!("t.{}::text", quote(column)));
     }
@@ -172,27 +166,38 @@ pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment
     for expression in expressions {
         select.push(cell(&format!("({})", args.bind(expression, &query.parameters))));
     }
+    let mut conditions = vec![format!("{time} is not null")];
     if let Some(floor) = range.floor {
         conditions.push(format!("{time} >= {}", moment_of(floor, query, shape, &mut args)));
     }
-    if let (Some(writer), Some(known)) = (&writer, range.horizon) {
-        conditions.push(format!("{writer} >= {}", args.push(Arg::Integer(known))));
-    }
-    if let (Some(writer), Some(horizon), true) = (&writer, moment.horizon, range.settled_only) {
-        conditions.push(format!("{writer} < {}", args.push(Arg::Integer(horizon))));
+    if let Some(horizon) = moment.horizon {
+        let settled = range.settled_only.then_some(horizon);
+        if range.horizon.is_some() || settled.is_some() {
+            let h = args.push(Arg::Integer(horizon));
+            // Row xmin has 32 bits; this is the 64-bit number nearest to the horizon that ends in them.
+            let writer = format!(
+                "({h} + (((t.xmin::text::bigint - ({h} & 4294967295) + 2147483648) & 4294967295) - 2147483648))"
+            );
+            for (relation, bound) in [(">=", range.horizon), ("<", settled)] {
+                if let Some(bound) = bound {
+                    conditions.push(format!("{writer} {relation} {}", args.push(Arg::Integer(bound))));
+                }
+            }
+        }
     }
     if let Some(after) = &range.after
         && let Some((last_time, last_key)) = after.0.split_first()
     {
-        let types = std::iter::once(&shape.time_type).chain(&shape.key_types);
-        let values: Vec<String> = std::iter::once(last_time)
-            .chain(last_key)
-            .zip(types)
-            .map(|(value, kind)| format!("{}::text::{kind}", args.push(Arg::Text(value.clone()))))
-            .collect();
+        let last_time = match last_time.parse() {
+            Ok(micros) => moment_of(micros, query, shape, &mut args),
+            Err(_) => args.push(Arg::Text(last_time.clone())),
+        };
+        let keys_after = last_key.iter().zip(&shape.key_types);
+        let keys_after: Vec<String> =
+            keys_after.map(|(value, kind)| format!("{}::text::{kind}", args.push(Arg::Text(value.clone())))).collect();
         // The first condition is implied by the second; it is what an index on the time column can use.
-        conditions.push(format!("{time} >= {}", values[0]));
-        conditions.push(format!("({time}, {}) > ({})", keys(query), values.join(", ")));
+        conditions.push(format!("{time} >= {last_time}"));
+        conditions.push(format!("({time}, {}) > ({last_time}, {})", keys(query), keys_after.join(", ")));
     }
     if let Some(filter) = &query.filter {
         conditions.push(format!("({})", args.bind(filter, &query.parameters)));
@@ -209,6 +214,12 @@ pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment
     (sql, args)
 }
 
+/// The 64-bit number of a transaction, nearest to the horizon, that ends in these 32 bits.
+pub fn extended(xmin: u32, horizon: i64) -> i64 {
+    let behind = (horizon as u32).wrapping_sub(xmin) as i32;
+    horizon - i64::from(behind)
+}
+
 /// A value as text, cut where it is longer than any label or number: a huge text costs neither memory nor network.
 fn cell(value: &str) -> String {
     format!("left({value}::text, {CELL_CHARACTERS})")
@@ -218,23 +229,33 @@ fn keys(query: &RowsQuery) -> String {
     query.key.iter().map(|column| format!("t.{}", quote(column))).collect::<Vec<_>>().join(", ")
 }
 
-fn seconds(time: &str, query: &RowsQuery, shape: &Shape, args: &mut Args) -> String {
+/// The time as the server sends it: eight bytes, microseconds since 2000.
+fn instant(time: &str, query: &RowsQuery, shape: &Shape, args: &mut Args) -> String {
     if shape.has_zone() {
-        format!("extract(epoch from {time})::float8")
+        time.to_owned()
+    } else if query.time_zone.eq_ignore_ascii_case("utc") {
+        format!("{time}::timestamp")
     } else {
         let zone = args.push(Arg::Text(query.time_zone.clone()));
-        format!("extract(epoch from ({time}::timestamp at time zone {zone}::text))::float8")
+        format!("{time}::timestamp at time zone {zone}::text")
     }
 }
 
-/// A moment as a value of the time column's own type, so that its index serves the comparison.
+/// A moment as a value of the time column's own type, so that its index serves the comparison. Exact to the microsecond.
 fn moment_of(micros: Micros, query: &RowsQuery, shape: &Shape, args: &mut Args) -> String {
-    let seconds = args.push(Arg::Number(micros as f64 / 1e6));
+    let moment = match micros {
+        Micros::MAX => "'infinity'::timestamptz".to_owned(),
+        Micros::MIN => "'-infinity'::timestamptz".to_owned(),
+        _ => {
+            let micros = args.push(Arg::Number(micros as f64));
+            format!("('epoch'::timestamptz + {micros}::float8 * interval '1 microsecond')")
+        }
+    };
     if shape.has_zone() {
-        format!("to_timestamp({seconds}::float8)")
+        moment
     } else {
         let zone = args.push(Arg::Text(query.time_zone.clone()));
-        format!("(to_timestamp({seconds}::float8) at time zone {zone}::text)::{}", shape.time_type)
+        format!("({moment} at time zone {zone}::text)::{}", shape.time_type)
     }
 }
 
@@ -259,4 +280,25 @@ pub fn snapshot(query: &SnapshotQuery) -> (String, Args) {
     let columns: Vec<String> = query.columns.iter().map(|column| cell(&format!("q.{}", quote(column)))).collect();
     let limit = args.push(Arg::Integer(i64::from(query.row_limit) + 1));
     (format!("select {} from (\n{inner}\n) q limit {limit}", columns.join(", ")), args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::extended;
+
+    #[test]
+    fn transactions_are_numbered_near_the_horizon() {
+        let turn = 1 << 32;
+        for (xmin, horizon, number) in [
+            (1000, 1000, 1000),
+            (990, 1000, 990),
+            (1010, 1000, 1010),
+            // Behind and ahead of a turn of the 32-bit counter.
+            (u32::MAX, turn + 5, turn - 1),
+            (7, turn - 2, turn + 7),
+            (3, 3 * turn + 3, 3 * turn + 3),
+        ] {
+            assert_eq!(extended(xmin, horizon), number, "{xmin} at {horizon}");
+        }
+    }
 }
