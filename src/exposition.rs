@@ -47,12 +47,10 @@ impl Format {
 
     /// Appends families.
     pub fn encode(self, families: &[Arc<Family>], out: &mut Vec<u8>) {
-        for family in families {
-            match self {
-                Format::Text => text::encode(family, out),
-                Format::OpenMetrics => openmetrics::encode(family, openmetrics::Created::Printed, out),
-                Format::Protobuf => protobuf::encode(family, out),
-            }
+        match self {
+            Format::Text => families.iter().for_each(|family| text::encode(family, out)),
+            Format::OpenMetrics => openmetrics::encode_all(families, openmetrics::Created::Printed, out),
+            Format::Protobuf => families.iter().for_each(|family| protobuf::encode(family, out)),
         }
     }
 

@@ -5,6 +5,9 @@
 //!
 //! The caller ends the last family with [`super::Format::end`].
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use super::{number, text};
 use crate::family::{Family, Kind, Micros, Value};
 
@@ -18,15 +21,30 @@ pub enum Created {
     LeftOut,
 }
 
-/// Appends a family.
-pub fn encode(family: &Family, created: Created, out: &mut Vec<u8>) {
+/// Appends families. OpenMetrics knows a counter `x_total` and an info `x_info` as `x`, so neither can stand beside a
+/// gauge `x`, which the other formats allow. Then the counter or info keeps its full name and is of the kind `unknown`: no
+/// series is lost or renamed, only its kind and start.
+pub fn encode_all(families: &[Arc<Family>], created: Created, out: &mut Vec<u8>) {
+    let mut stems: HashMap<&str, u32> = HashMap::with_capacity(families.len());
+    for family in families {
+        *stems.entry(family.stem()).or_default() += 1;
+    }
+    for family in families {
+        let clashes = family.stem() != &*family.name && stems[family.stem()] > 1;
+        encode(family, clashes, created, out);
+    }
+}
+
+fn encode(family: &Family, clashes: bool, created: Created, out: &mut Vec<u8>) {
     let (kind, suffix) = match family.kind {
+        _ if clashes => ("unknown", ""),
         Kind::Counter => ("counter", "_total"),
         Kind::Info => ("info", "_info"),
         Kind::Gauge => ("gauge", ""),
         Kind::Histogram => ("histogram", ""),
     };
-    let name = family.stem().as_bytes();
+    let created = if clashes { Created::LeftOut } else { created };
+    let name = if clashes { family.name.as_bytes() } else { family.stem().as_bytes() };
     for part in [b"# TYPE ", name, b" ", kind.as_bytes(), b"\n# HELP ", name, b" "] {
         out.extend_from_slice(part);
     }
@@ -66,5 +84,27 @@ fn help(help: &str, out: &mut Vec<u8>) {
             b'\n' => out.extend_from_slice(b"\\n"),
             byte => out.push(byte),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::family::{Labels, Series};
+
+    #[test]
+    fn a_counter_beside_a_gauge_of_its_stem_keeps_name_and_value() {
+        let family = |name: &str, kind| {
+            let series = vec![Series { labels: Labels::none(), value: Value::Number(3.0), start: Some(1_000_000) }];
+            Arc::new(Family { name: name.into(), help: "h".into(), kind, series })
+        };
+        let mut out = Vec::new();
+        let families = [family("a", Kind::Gauge), family("a_total", Kind::Counter), family("b_total", Kind::Counter)];
+        encode_all(&families, Created::Printed, &mut out);
+        assert_eq!(
+            String::from_utf8(out).expect("it is text"),
+            "# TYPE a gauge\n# HELP a h\na 3\n# TYPE a_total unknown\n# HELP a_total h\na_total 3\n\
+             # TYPE b counter\n# HELP b h\nb_total 3\nb_created 1\n"
+        );
     }
 }

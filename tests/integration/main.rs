@@ -3,6 +3,7 @@
 mod counting;
 mod crash;
 mod demo;
+mod exposition;
 mod harness;
 mod imports;
 mod lifecycle;
@@ -13,3 +14,4 @@ mod reload;
 mod scraping;
 mod tables;
 mod urls;
+mod web;

@@ -93,7 +93,7 @@ fn openmetrics_looks_like_this() {
 #[test]
 fn openmetrics_without_start_times_has_no_created_line() {
     let mut out = Vec::new();
-    families().iter().for_each(|family| openmetrics::encode(family, openmetrics::Created::LeftOut, &mut out));
+    openmetrics::encode_all(&families(), openmetrics::Created::LeftOut, &mut out);
     let text = String::from_utf8(out).expect("UTF-8");
     assert!(!text.contains("_created"), "{text}");
     assert!(text.contains("app_orders_total{"), "{text}");
