@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use parts::harness::guard::{self, Folder, Process};
-use parts::harness::{Cluster, Database, Exporter, Setup, eventually, http, program, test_file};
+use parts::harness::{Cluster, Database, Exporter, Scrape, Setup, eventually, http, program, test_file};
 
 /// Sizes of the table whose reads are timed; those above `ROWMETRY_BENCH_ROWS` are left out.
 const SIZES: [u64; 4] = [10_000, 100_000, 1_000_000, 5_000_000];
@@ -168,7 +168,7 @@ async fn collection(cluster: &Cluster, table: &mut Table) {
         drop(exporter);
         database.run("drop index events_created").await;
         let exporter = setup().sourced("busy_share", "0.01").start().await;
-        let scrape = exporter.state("events", "ok").await;
+        let scrape = second_read(&exporter).await;
         let of = |name: &str| scrape.sum(name, &[("collector", "events")]);
         let (busy, interval) = (of("rowmetry_collector_duration_seconds"), of("rowmetry_collector_interval_seconds"));
         table.row(
@@ -194,6 +194,8 @@ async fn share(cluster: &Cluster, table: &mut Table) {
         .sourced("audit_interval", "0s")
         .start()
         .await;
+    // What came before, connecting and the first look, is not what recurs.
+    second_read(&exporter).await;
     // Our own questions are put to another database, which has its own account.
     let observer = cluster.database().await;
     let busy = async || {
@@ -210,6 +212,17 @@ async fn share(cluster: &Cluster, table: &mut Table) {
         format!("{:.4} of the time", (after - before) / elapsed),
         "0.01",
     );
+}
+
+/// The scrape after a second read: the first one connects, and fills the caches of the database's session.
+async fn second_read(exporter: &Exporter) -> Scrape {
+    let at = |scrape: &Scrape| scrape.sum("rowmetry_collector_last_success_timestamp_seconds", &[]);
+    let first = at(&exporter.state("events", "ok").await);
+    eventually(PATIENCE, "a second read", async || {
+        let scrape = exporter.try_scrape().await?;
+        if at(&scrape) > first { Ok(scrape) } else { Err("still the first".into()) }
+    })
+    .await
 }
 
 /// The median of how long the read took that counted the new rows.
