@@ -358,10 +358,11 @@ impl Nginx {
             .iter()
             .map(|name| format!("{name}_temp_path {}/{name};\n", folder.path().display()))
             .collect();
+        // One process: a worker would outlive its master when that is killed.
         let config = folder.write(
             "nginx.conf",
             format!(
-                "daemon off; worker_processes 1; pid {0}/pid; error_log {0}/errors;\nevents {{}}\nhttp {{\naccess_log off; \
+                "daemon off; master_process off; pid {0}/pid; error_log {0}/errors;\nevents {{}}\nhttp {{\naccess_log off; \
                  sendfile on; tcp_nopush on; keepalive_requests 1000000; default_type 'text/plain; version=0.0.4';\n{temp}server \
                  {{ listen {address}; root {0}; }}\n}}\n",
                 folder.path().display()
