@@ -472,3 +472,6 @@ fn meaning(metric: &pack::Metric, query: &RowsQuery) -> String {
     })
     .to_string()
 }
+
+#[cfg(test)]
+mod tests;
