@@ -154,6 +154,16 @@ fn quote(name: &str) -> String {
 
 /// A page of rows: time and writing transaction as they are, then key, state and columns as text.
 pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment) -> (String, Args) {
+    select(query, range, shape, moment, "")
+}
+
+/// The newest rows, in the form of a page: they tell what the labels hold today.
+pub fn sample(query: &RowsQuery, shape: &Shape, moment: &Moment, limit: u32) -> (String, Args) {
+    let range = RowsRange { mode: None, floor: None, horizon: None, settled_only: false, after: None, limit };
+    select(query, &range, shape, moment, " desc")
+}
+
+fn select(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment, direction: &str) -> (String, Args) {
     let mut args = Args::default();
     let time = format!("t.{}", quote(&query.time));
     let mut select = vec![instant(&time, query, shape, &mut args)];
@@ -197,18 +207,18 @@ pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment
             keys_after.map(|(value, kind)| format!("{}::text::{kind}", args.push(Arg::Text(value.clone())))).collect();
         // The first condition is implied by the second; it is what an index on the time column can use.
         conditions.push(format!("{time} >= {last_time}"));
-        conditions.push(format!("({time}, {}) > ({last_time}, {})", keys(query), keys_after.join(", ")));
+        conditions.push(format!("({time}, {}) > ({last_time}, {})", columns(query, ""), keys_after.join(", ")));
     }
     if let Some(filter) = &query.filter {
         conditions.push(format!("({})", args.bind(filter, &query.parameters)));
     }
     let limit = args.push(Arg::Integer(i64::from(range.limit)));
     let sql = format!(
-        "select {} from {} t where {} order by {time}, {} limit {limit}",
+        "select {} from {} t where {} order by {time}{direction}, {} limit {limit}",
         select.join(", "),
         quoted(&query.table),
         conditions.join(" and "),
-        keys(query),
+        columns(query, direction),
     );
     debug_assert!(moment.mode != CursorMode::Rowid, "Postgres has no rowid");
     (sql, args)
@@ -225,8 +235,8 @@ fn cell(value: &str) -> String {
     format!("left({value}::text, {CELL_CHARACTERS})")
 }
 
-fn keys(query: &RowsQuery) -> String {
-    query.key.iter().map(|column| format!("t.{}", quote(column))).collect::<Vec<_>>().join(", ")
+fn columns(query: &RowsQuery, direction: &str) -> String {
+    query.key.iter().map(|column| format!("t.{}{direction}", quote(column))).collect::<Vec<_>>().join(", ")
 }
 
 /// The time as the server sends it: eight bytes, microseconds since 2000.
