@@ -16,8 +16,9 @@ use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason};
 
+use super::driver::Run;
 use super::gate::Gate;
-use super::{Context, Run, clock};
+use super::{Context, clock};
 
 /// A rows collector and what it takes to make it anew.
 pub struct RowsJob {
@@ -112,7 +113,6 @@ impl RowsJob {
             }
         };
         let read_from = collector.next_range().floor;
-        let rows = page.rows.len() as u64;
         // A backlog is read ahead by one page, so that neither the database nor the counting waits for the other.
         let further = collector.range_after(&page).filter(|_| moment.indexed);
         let ahead = async {
@@ -134,8 +134,7 @@ impl RowsJob {
             self.audit(&collector, id, gate, metrics).await;
         }
         let run = Run {
-            rows,
-            counted: folded.counted,
+            rows: folded.counted,
             more: folded.more,
             indexed: moment.indexed,
             note: note(&self.query, &moment, &folded, &collector),

@@ -1,7 +1,7 @@
 //! One run of a snapshot collector: run the query, fold its rows, write newly admitted label sets, show the result.
 
 use crate::collector::Changes;
-use crate::collector::rows::StoredSeries;
+use crate::collector::StoredSeries;
 use crate::collector::snapshot::{Admitted, SnapshotCollector};
 use crate::config::SourceSettings;
 use crate::family::Family;
@@ -11,8 +11,9 @@ use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason};
 
+use super::Context;
+use super::driver::Run;
 use super::gate::Gate;
-use super::{Context, Run};
 
 /// What the state says of a series whose only content is that its label set was admitted.
 const ADMITTED: &str = "admitted";
@@ -86,7 +87,6 @@ impl SnapshotJob {
         self.families = Some(outcome.families);
         Ok(Run {
             rows: rows.len() as u64,
-            counted: rows.len() as u64,
             more: false,
             indexed: true,
             note: None,
