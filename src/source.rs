@@ -103,6 +103,8 @@ pub struct RowsRange {
     pub floor: Option<Micros>,
     /// Rows written by transactions below this are settled and known.
     pub horizon: Option<i64>,
+    /// Leave out what transactions at or above this wrote: the next sweep reads it. Set while a sweep goes on.
+    pub below: Option<i64>,
     /// Leave out what is not settled yet.
     pub settled_only: bool,
     /// Continue after this row.

@@ -167,13 +167,22 @@ impl RowsCollector {
     pub fn next_range(&self) -> RowsRange {
         let limit = self.settings.page_rows;
         let Some(cursor) = &self.cursor else {
-            return RowsRange { mode: None, floor: None, horizon: None, settled_only: false, after: None, limit };
+            return RowsRange {
+                mode: None,
+                floor: None,
+                horizon: None,
+                below: None,
+                settled_only: false,
+                after: None,
+                limit,
+            };
         };
         let after = cursor.sweep.as_ref().map(|sweep| sweep.after.clone()).or_else(|| cursor.resume.clone());
         RowsRange {
             mode: Some(cursor.mode),
             floor: cursor.floor,
             horizon: cursor.horizon,
+            below: cursor.sweep.as_ref().and_then(|sweep| sweep.horizon),
             settled_only: cursor.settled_only,
             after,
             limit,
@@ -183,7 +192,9 @@ impl RowsCollector {
     /// What to read after a page that has not been counted yet, if it is known to have a successor. It is of use only if
     /// `next_range` says the same once the page was counted.
     pub fn range_after(&self, page: &RowsPage) -> Option<RowsRange> {
-        page.next.as_ref().map(|after| RowsRange { after: Some(after.clone()), ..self.next_range() })
+        let range = self.next_range();
+        let below = range.below.or(page.moment.horizon);
+        page.next.as_ref().map(|after| RowsRange { after: Some(after.clone()), below, ..range })
     }
 
     /// Counts a page that `next_range` asked for. `now` is our own clock, for series that are shown as 0 first.

@@ -159,7 +159,8 @@ pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment
 
 /// The newest rows, in the form of a page: they tell what the labels hold today.
 pub fn sample(query: &RowsQuery, shape: &Shape, moment: &Moment, limit: u32) -> (String, Args) {
-    let range = RowsRange { mode: None, floor: None, horizon: None, settled_only: false, after: None, limit };
+    let range =
+        RowsRange { mode: None, floor: None, horizon: None, below: None, settled_only: false, after: None, limit };
     select(query, &range, shape, moment, " desc")
 }
 
@@ -181,7 +182,7 @@ fn select(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment, 
         conditions.push(format!("{time} >= {}", moment_of(floor, query, shape, &mut args)));
     }
     if let Some(horizon) = moment.horizon {
-        let settled = range.settled_only.then_some(horizon);
+        let settled = range.below.or(range.settled_only.then_some(horizon));
         if range.horizon.is_some() || settled.is_some() {
             let h = args.push(Arg::Integer(horizon));
             // Row xmin has 32 bits; this is the 64-bit number nearest to the horizon that ends in them.
