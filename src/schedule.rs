@@ -221,6 +221,7 @@ fn start_pack(
             last_success: None,
             withdrawn: true,
             failures: 0,
+            rested: Duration::ZERO,
         };
         tasks.spawn(driver.run(stop.clone()));
     }

@@ -98,6 +98,8 @@ pub(super) struct Driver {
     pub(super) last_success: Option<Instant>,
     pub(super) withdrawn: bool,
     pub(super) failures: u32,
+    /// The pause that the last success granted the database.
+    pub(super) rested: Duration,
 }
 
 impl Driver {
@@ -177,10 +179,14 @@ impl Driver {
                 let share = (!run.indexed).then_some(self.busy_share);
                 match (run.more, run.indexed) {
                     (true, true) => Duration::ZERO,
-                    (true, false) => pace::rest(Duration::ZERO, took, share),
+                    (true, false) => {
+                        self.rested = pace::rest(Duration::ZERO, took, share);
+                        self.rested
+                    }
                     (false, _) => {
                         let pause = pace::rest(self.interval, took, share);
                         self.metrics.interval(pause.as_secs_f64());
+                        self.rested = pause;
                         pace::jittered(pause, fastrand::f64())
                     }
                 }
@@ -239,7 +245,7 @@ impl Driver {
     }
 
     fn stale_at(&self) -> Option<Instant> {
-        let staleness = (self.interval * STALE_INTERVALS).max(SHORTEST_STALENESS);
+        let staleness = (self.interval.max(self.rested) * STALE_INTERVALS).max(SHORTEST_STALENESS);
         self.last_success.map(|success| success + staleness)
     }
 }

@@ -149,7 +149,8 @@ impl RowsJob {
     pub fn families(&mut self, now: Micros, zero_first: Duration) -> Option<Vec<Family>> {
         let collector = self.collector.as_ref()?;
         let live = collector.cursor().is_some_and(|cursor| cursor.phase == Phase::Live);
-        self.hidden_since = now.saturating_sub(micros(zero_first));
+        // Never back: when the clock is set back, what was shown is not shown as 0 again.
+        self.hidden_since = self.hidden_since.max(now.saturating_sub(micros(zero_first)));
         live.then(|| collector.families(self.hidden_since))
     }
 

@@ -3,7 +3,8 @@
 use rowmetry::config::SourceSettings;
 use rowmetry::pack::System;
 use rowmetry::source::postgres::PostgresSource;
-use rowmetry::source::{SnapshotQuery, Source};
+use rowmetry::source::{RowsQuery, RowsRange, SnapshotQuery, Source};
+use rowmetry::telemetry::Reason;
 
 use super::harness::{Cluster, Database};
 use super::tables::{insert, make_events};
@@ -88,4 +89,25 @@ async fn values_of_every_type_are_text_without_surprise() {
     let long = source.read_snapshot(&query("select repeat('x', 50000000) as value", &["value"])).await;
     let length = long.expect("it is cut in the database").row(0).cell(0).map_or(0, str::len);
     assert!(length > 0 && length < 10_000, "{length}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_date_is_no_time() {
+    let database = Cluster::shared().database().await;
+    database.run("create table days (id int primary key, day date)").await;
+    let query = RowsQuery {
+        table: "days".to_owned(),
+        key: vec!["id".to_owned()],
+        time: "day".to_owned(),
+        columns: Vec::new(),
+        filter: None,
+        transition: None,
+        time_zone: "UTC".to_owned(),
+        parameters: Vec::new(),
+    };
+    let range =
+        RowsRange { mode: None, floor: None, horizon: None, leave: None, settled_only: false, after: None, limit: 10 };
+    let refused = source(&database).read_rows(&query, &range).await.expect_err("it is before every moment of its day");
+    assert_eq!(refused.reason, Reason::BadQuery);
+    assert!(refused.message.contains("date"), "{refused}");
 }

@@ -87,9 +87,10 @@ fn a_sweep_goes_on_from_the_moment_of_its_first_page() {
     assert_eq!(collector.next_range().horizon, None);
     // What was unsettled at the first page is left to the next sweep, however long this one takes: else every row that
     // comes meanwhile would have to be remembered.
-    assert_eq!(collector.next_range().below, Some(50));
+    let left = crate::source::Leave { horizon: 50, floor: 990 * SECOND };
+    assert_eq!(collector.next_range().leave, Some(left));
     collector.fold(&page(moment(2000, 900), &[(&["b", "x"], 999, 49)]), 0);
-    assert_eq!((collector.next_range().horizon, collector.next_range().below), (Some(50), None));
+    assert_eq!((collector.next_range().horizon, collector.next_range().leave), (Some(50), None));
     assert_eq!(collector.next_range().floor, Some(990 * SECOND));
     let folded = collector.fold(&page(moment(2001, 900), &[(&["b", "x"], 999, 70), (&["c", "x"], 995, 55)]), 0);
     assert_eq!((folded.counted, folded.ignored.get(&Ignored::AlreadyCounted)), (1, Some(&1)));
@@ -214,4 +215,69 @@ fn one_bad_row_costs_no_other() {
         RowsPage { rows: Rows::of(2, &[None, Some("1")]), ..page(moment(1001, 60), &[(&["z", "1"], 995, 55)]) };
     let folded = collector.fold(&without_key, 0);
     assert_eq!((folded.counted, folded.ignored.get(&Ignored::KeyMissing)), (0, Some(&1)));
+}
+
+#[test]
+fn keys_that_a_sweep_has_not_passed_are_not_forgotten() {
+    let mut collector = collector_of(PLAIN, settings(Start::All, 10));
+    collector.begin(&moment(1000, 50));
+    let keys: Vec<String> = (0..16).map(|key| format!("k{key}")).collect();
+    let cells: Vec<[&str; 2]> = keys.iter().map(|key| [key.as_str(), "x"]).collect();
+    let rows: Vec<(&[&str], i64, i64)> = cells.iter().zip(991..).map(|(cells, time)| (&cells[..], time, 60)).collect();
+    collector.fold(&page(moment(1000, 50), &rows), 0);
+    assert!(collector.next_range().settled_only);
+    // Everything comes again, page by page, and now all of it is settled.
+    let mut counted = 0;
+    for (number, part) in rows.chunks(4).enumerate() {
+        let mut page = page(moment(1001, 90), part);
+        page.next = (number < 3).then(|| PagePosition(vec![number.to_string()]));
+        counted += collector.fold(&page, 0).counted;
+    }
+    assert_eq!(counted, 0);
+    assert_eq!(shown(&collector), [("kind=\"x\"".to_owned(), 16.0)]);
+}
+
+#[test]
+fn the_floor_waits_for_rows_that_were_left_unread() {
+    let mut collector = collector_of(PLAIN, settings(Start::All, 10));
+    collector.begin(&moment(1000, 50));
+    let keys: Vec<String> = (0..12).map(|key| format!("k{key}")).collect();
+    let cells: Vec<[&str; 2]> = keys.iter().map(|key| [key.as_str(), "x"]).collect();
+    let unsettled: Vec<(&[&str], i64, i64)> = cells.iter().map(|cells| (&cells[..], 995, 60)).collect();
+    collector.fold(&page(moment(1000, 50), &unsettled), 0);
+    let floor = collector.next_range().floor;
+    assert!(collector.next_range().settled_only);
+    // The horizon is held by a session of another database, which nobody can see: hours later nothing was read yet.
+    collector.fold(&page(moment(9000, 50), &[]), 0);
+    assert_eq!(collector.next_range().floor, floor);
+    collector.fold(&page(moment(9001, 90), &[(&["z", "x"], 1001, 70)]), 0);
+    assert_eq!(shown(&collector), [("kind=\"x\"".to_owned(), 13.0)]);
+    // All is settled, so keys could go and the floor may move on.
+    collector.fold(&page(moment(9002, 91), &[]), 0);
+    assert!(!collector.next_range().settled_only);
+    collector.fold(&page(moment(9003, 92), &[]), 0);
+    assert_eq!(collector.next_range().floor, Some(8993 * SECOND));
+}
+
+#[test]
+fn the_first_look_knows_every_row_that_reached_its_state_long_ago() {
+    let mut collector = collector_of(STATES, settings(Start::Now, 100));
+    collector.begin(&moment(1_000_000, 50));
+    assert_eq!(collector.next_range().floor, None);
+    collector.fold(&page(moment(1_000_000, 50), &[(&["a", "done", "x"], 5, 40)]), 0);
+    let touched: &[(&[&str], i64, i64)] = &[(&["a", "done", "x"], 1_000_005, 60)];
+    assert_eq!(collector.fold(&page(moment(1_000_006, 70), touched), 0).counted, 0);
+}
+
+#[test]
+fn a_clock_set_back_hides_nothing_that_was_shown() {
+    let mut before = collector_of(PLAIN, settings(Start::All, 100));
+    before.begin(&moment(1000, 50));
+    before.fold(&page(moment(1000, 50), &[]), 0);
+    before.fold(&page(moment(1001, 60), &[(&["a", "x"], 1000, 55)]), 5000 * SECOND);
+    let changes = before.take_changes();
+    let mut after = collector_of(PLAIN, settings(Start::All, 100));
+    after.restore(&changes.cursor, changes.series, changes.seen.added, 1000 * SECOND).expect("it can be read");
+    let families = after.families(900 * SECOND);
+    assert_eq!(families[0].series[0].value, Value::Number(1.0));
 }

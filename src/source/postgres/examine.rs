@@ -65,7 +65,7 @@ pub(super) async fn rows(reading: &mut Reading<'_>, query: &RowsQuery) -> Result
             mode: Some(moment.mode),
             floor: Some(moment.now),
             horizon: moment.horizon,
-            below: None,
+            leave: None,
             settled_only: false,
             after: None,
             limit: SAMPLE_ROWS,

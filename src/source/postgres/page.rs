@@ -39,12 +39,19 @@ pub(super) async fn read(
         }
     }
     let full = rows.len() >= range.limit as usize;
-    let last = times.last().filter(|_| full).map(|time| {
-        let row = rows.row(rows.len() - 1);
-        let key = (0..query.key.len()).map(|column| row.cell(column).unwrap_or_default().to_owned());
-        PagePosition(std::iter::once(time.to_string()).chain(key).collect())
-    });
-    Ok(RowsPage { rows, times, writers, moment, next: last, resume: None })
+    let next = full.then(|| position(&rows, &times, query.key.len())).flatten();
+    Ok(RowsPage { rows, times, writers, moment, next, resume: None })
+}
+
+/// Where a full page ends: at its last row with a whole key, since NULL has no place in an order. A page without any is
+/// left behind by its last time; its rows are refused anyhow.
+fn position(rows: &Rows, times: &[Micros], keys: usize) -> Option<PagePosition> {
+    let key = |index: usize| -> Option<Vec<String>> {
+        (0..keys).map(|column| rows.row(index).cell(column).map(str::to_owned)).collect()
+    };
+    let whole = (0..rows.len()).rev().find_map(|index| key(index).map(|key| (times[index], key)));
+    let (time, key) = whole.or_else(|| times.last().map(|time| (*time, Vec::new())))?;
+    Some(PagePosition(std::iter::once(time.to_string()).chain(key).collect()))
 }
 
 /// The first column of a page: a time stamp in binary, microseconds since 2000. Infinite ones stay infinite.
