@@ -103,7 +103,7 @@ pub struct RowsRange {
     pub floor: Option<Micros>,
     /// Rows written by transactions below this are settled and known.
     pub horizon: Option<i64>,
-    /// Leave out what the next sweep reads. Set while a sweep goes on.
+    /// Leave out what the next sweep reads. Set when a sweep goes on and no more keys can be remembered.
     pub leave: Option<Leave>,
     /// Leave out what is not settled yet.
     pub settled_only: bool,

@@ -66,8 +66,8 @@ pub struct Sweep {
 }
 
 impl Sweep {
-    /// What the pages after the first leave to the next sweep, which surely reads it: so a sweep may take hours, or go
-    /// on after a restart, without a key more to remember.
+    /// What a sweep leaves to the next, which surely reads it, when no more keys can be remembered: so it may take hours,
+    /// or go on long after a restart, in bounded memory.
     pub fn leaves(&self) -> Option<Leave> {
         self.horizon.map(|horizon| Leave { horizon, floor: self.floor })
     }

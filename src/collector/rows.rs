@@ -189,7 +189,7 @@ impl RowsCollector {
             mode: Some(cursor.mode),
             floor: cursor.floor,
             horizon: cursor.horizon,
-            leave: cursor.sweep.as_ref().and_then(Sweep::leaves),
+            leave: cursor.sweep.as_ref().filter(|_| cursor.settled_only).and_then(Sweep::leaves),
             settled_only: cursor.settled_only,
             after,
             limit,
@@ -201,7 +201,8 @@ impl RowsCollector {
     pub fn range_after(&self, page: &RowsPage) -> Option<RowsRange> {
         let cursor = self.cursor.as_ref()?;
         let sweep = cursor.sweep_of(&page.moment, page.next.clone()?, &self.settings.look_back);
-        Some(RowsRange { leave: sweep.leaves(), after: Some(sweep.after), ..self.next_range() })
+        let leave = sweep.leaves().filter(|_| cursor.settled_only);
+        Some(RowsRange { leave, after: Some(sweep.after), ..self.next_range() })
     }
 
     /// Counts a page that `next_range` asked for. `now` is our own clock, for series that are shown as 0 first.

@@ -288,17 +288,20 @@ async fn each_change_of_state_counts_once() {
 async fn more_unsettled_rows_than_keys_are_remembered() {
     let database = Cluster::shared().database().await;
     make_events(&database).await;
-    let setup = Setup::of(&database.url).with("limits", "{seen_keys: 300}").sourced("page_rows", "50");
+    let setup = Setup::of(&database.url).with("limits", "{seen_keys: 1000}").sourced("page_rows", "100");
     let exporter = setup.start().await;
     let mut long = session(&database).await;
     say(&mut long, format!("begin; {}", insert(1, "now()"))).await;
     for _ in 0..4 {
-        database.run(insert(200, "clock_timestamp()")).await;
+        database.run(insert(400, "clock_timestamp()")).await;
         exporter.reads_again().await;
     }
     exporter
         .scrapes("it says that it waits", |scrape| {
-            match scrape.get("rowmetry_collector_settled_only", &[("collector", "events")]) {
+            match scrape.get(
+                "rowmetry_collector_settled_only",
+                &[("collector", "events"), ("pack", "events"), ("source", "app")],
+            ) {
                 Some(1.0) => Ok(()),
                 other => Err(format!("{other:?}")),
             }
@@ -306,13 +309,13 @@ async fn more_unsettled_rows_than_keys_are_remembered() {
         .await;
     // It is killed in the middle of it, and much happens before it is back.
     exporter.kill();
-    database.run(insert(900, "clock_timestamp()")).await;
+    database.run(insert(2500, "clock_timestamp()")).await;
     let exporter = setup.start().await;
     exporter.reads_again().await;
     say(&mut long, "commit").await;
     database.run(insert(70, "clock_timestamp()")).await;
     exporter.settles_at(&events_truth(&database).await).await;
-    assert_eq!(database.number("select count(*) from ledger").await, 1.0 + 800.0 + 900.0 + 70.0);
+    assert_eq!(database.number("select count(*) from ledger").await, 1.0 + 1600.0 + 2500.0 + 70.0);
     database.run(insert(30, "clock_timestamp()")).await;
     exporter.settles_at(&events_truth(&database).await).await;
 }
@@ -339,7 +342,10 @@ async fn odd_keys_and_odd_times() {
         .query(&database, "odd_total", &["kind"], "select kind, count(*) from odd where part is not null group by 1")
         .await;
     let scrape = exporter.settles_at(&truth).await;
-    let refused = scrape.get("rowmetry_rows_ignored_total", &[("collector", "odd"), ("reason", "key_missing")]);
+    let refused = scrape.get(
+        "rowmetry_rows_ignored_total",
+        &[("collector", "odd"), ("pack", "odd"), ("reason", "key_missing"), ("source", "app")],
+    );
     assert!(refused >= Some(40.0), "{refused:?}");
     exporter.reads_again().await;
     exporter.settles_at(&truth).await;

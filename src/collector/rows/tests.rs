@@ -85,12 +85,8 @@ fn a_sweep_goes_on_from_the_moment_of_its_first_page() {
     assert!(collector.fold(&first, 0).more);
     assert_eq!(collector.next_range(), further, "what was read ahead is what is asked for");
     assert_eq!(collector.next_range().horizon, None);
-    // What was unsettled at the first page is left to the next sweep, however long this one takes: else every row that
-    // comes meanwhile would have to be remembered.
-    let left = crate::source::Leave { horizon: 50, floor: 990 * SECOND };
-    assert_eq!(collector.next_range().leave, Some(left));
     collector.fold(&page(moment(2000, 900), &[(&["b", "x"], 999, 49)]), 0);
-    assert_eq!((collector.next_range().horizon, collector.next_range().leave), (Some(50), None));
+    assert_eq!(collector.next_range().horizon, Some(50));
     assert_eq!(collector.next_range().floor, Some(990 * SECOND));
     let folded = collector.fold(&page(moment(2001, 900), &[(&["b", "x"], 999, 70), (&["c", "x"], 995, 55)]), 0);
     assert_eq!((folded.counted, folded.ignored.get(&Ignored::AlreadyCounted)), (1, Some(&1)));
@@ -280,4 +276,30 @@ fn a_clock_set_back_hides_nothing_that_was_shown() {
     after.restore(&changes.cursor, changes.series, changes.seen.added, 1000 * SECOND).expect("it can be read");
     let families = after.families(900 * SECOND);
     assert_eq!(families[0].series[0].value, Value::Number(1.0));
+}
+
+#[test]
+fn a_sweep_that_goes_on_for_long_remembers_no_more_than_its_bound() {
+    let mut collector = collector_of(PLAIN, settings(Start::All, 10));
+    collector.begin(&moment(1000, 50));
+    let keys: Vec<String> = (0..12).map(|key| format!("k{key}")).collect();
+    let cells: Vec<[&str; 2]> = keys.iter().map(|key| [key.as_str(), "x"]).collect();
+    let late: Vec<(&[&str], i64, i64)> = cells.iter().map(|cells| (&cells[..], 5000, 60)).collect();
+    let mut first = page(moment(1000, 50), &[(&["a", "x"], 500, 10)]);
+    first.next = Some(PagePosition(vec!["a".to_owned()]));
+    collector.fold(&first, 0);
+    assert_eq!(collector.next_range().leave, None, "as long as there is room, what can be seen counts at once");
+    // Rows that came after the sweep began: the next one meets them again, so their keys fill the room.
+    let mut second = page(moment(6000, 900), &late);
+    second.next = Some(PagePosition(vec!["b".to_owned()]));
+    collector.fold(&second, 0);
+    let left = crate::source::Leave { horizon: 50, floor: 990 * SECOND };
+    assert_eq!(collector.next_range().leave, Some(left), "the rest is left to the next sweep");
+    collector.fold(&page(moment(6001, 900), &[]), 0);
+    let next = collector.next_range();
+    assert_eq!((next.horizon, next.floor, next.settled_only), (Some(50), Some(990 * SECOND), true));
+    collector.fold(&page(moment(6002, 901), &late), 0);
+    collector.fold(&page(moment(6003, 902), &[]), 0);
+    assert!(!collector.next_range().settled_only);
+    assert_eq!(shown(&collector), [("kind=\"x\"".to_owned(), 13.0)]);
 }
