@@ -116,6 +116,11 @@ impl Driver {
                 }
             };
             let pause = self.after(result, began.elapsed());
+            if pause.is_zero() && !*stop.borrow() {
+                // Behind: a timer would wait for its next tick at least, each page.
+                tokio::task::yield_now().await;
+                continue;
+            }
             let next = Instant::now() + pause;
             let next_run = clock::now().saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX));
             self.context.board.collector(&self.id, |status| status.next_run = Some(next_run));

@@ -9,6 +9,7 @@
 mod address;
 mod examine;
 mod failure;
+mod look;
 mod page;
 mod statement;
 
@@ -31,6 +32,7 @@ use crate::source::{
 use crate::telemetry::{Failure, Reason};
 
 use failure::failure;
+use look::Look;
 use statement::{Args, Relation, Shape};
 
 /// Time beyond the server's own `statement_timeout` after which a silent connection is given up.
@@ -51,6 +53,7 @@ pub struct PostgresSource {
 struct Connected {
     connection: PgConnection,
     identity: String,
+    look: Look,
 }
 
 impl PostgresSource {
@@ -99,7 +102,7 @@ impl PostgresSource {
         let connect = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
             let identity = identity(&mut connection, &self.begin).await?;
-            let mut connected = Connected { connection, identity };
+            let mut connected = Connected { connection, identity, look: Look::default() };
             self.open(&mut connected).await?;
             Ok::<_, sqlx::Error>(connected)
         };
@@ -225,7 +228,10 @@ impl Reading<'_> {
 
     async fn shape(&mut self, query: &RowsQuery) -> Result<Result<(Shape, Moment), Failure>, sqlx::Error> {
         let (relation, moment) = self.relation(&query.table, Some(&query.time), &query.key).await?;
-        Ok(Shape::of(query, relation).map(|shape| (shape, moment)))
+        Ok(Shape::of(query, relation).map(|shape| {
+            self.connected.look.keep(query, &shape, &moment);
+            (shape, moment)
+        }))
     }
 }
 
@@ -292,13 +298,20 @@ impl Source for PostgresSource {
     async fn read_rows(&self, query: &RowsQuery, range: &RowsRange) -> Result<RowsPage, Failure> {
         let mut reading = self.begin().await?;
         let doing = format!("reading {}", query.table);
-        let page = match self.within(1, reading.shape(query), &doing).await {
+        let looked = match reading.connected.look.again(query, range) {
+            Some(known) => Ok(Ok(known)),
+            None => self.within(1, reading.shape(query), &doing).await,
+        };
+        let page = match looked {
             Ok(Ok((shape, moment))) => {
                 let body = page::read(&mut reading.connected.connection, query, range, &shape, moment);
                 self.within(1, body, &doing).await
             }
             Ok(Err(failure)) | Err(failure) => Err(failure),
         };
+        if page.is_err() {
+            reading.connected.look.forget();
+        }
         reading.finish(page).await
     }
 

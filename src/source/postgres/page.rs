@@ -12,7 +12,7 @@ use crate::source::{Moment, PagePosition, Rows, RowsPage, RowsQuery, RowsRange};
 use super::statement::{self, Shape};
 use super::{bind, text};
 
-/// Reads one page. The moment was taken by an earlier statement of the same transaction, hence by an earlier snapshot:
+/// Reads one page. The moment was taken by an earlier statement, hence by an earlier snapshot:
 /// whatever this statement does not see is at or above the moment's horizon, so the horizon is safe to go on from.
 pub(super) async fn read(
     connection: &mut PgConnection,

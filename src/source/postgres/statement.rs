@@ -70,6 +70,7 @@ impl Relation {
 }
 
 /// The types that a rows query needs to know.
+#[derive(Clone)]
 pub struct Shape {
     /// Type of the time column.
     pub time_type: String,

@@ -218,13 +218,15 @@ impl Process {
         }
     }
 
-    /// Its resident memory, in bytes.
-    pub fn resident_bytes(&self) -> u64 {
+    /// Its resident memory in bytes: now, and the most that it ever was.
+    pub fn resident_bytes(&self) -> [u64; 2] {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id)).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
-        let kib: u64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or_default();
-        assert_ne!(kib, 0, "process {} has no memory: it ended", self.id);
-        kib * 1024
+        ["VmRSS:", "VmHWM:"].map(|what| {
+            let line = status.lines().find(|line| line.starts_with(what)).unwrap_or_default();
+            let kib: u64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or_default();
+            assert_ne!(kib, 0, "process {} has no memory: it ended", self.id);
+            kib * 1024
+        })
     }
 }
 
