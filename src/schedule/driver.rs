@@ -35,6 +35,8 @@ pub(super) enum Job {
 pub(super) struct Run {
     /// Rows that were new (rows) or that the result has (snapshot).
     pub rows: u64,
+    /// How long the database was kept busy; the wait for a turn is not in it.
+    pub busy: Duration,
     /// More is waiting.
     pub more: bool,
     /// Whether an index serves the read; without one the busy share holds.
@@ -185,11 +187,11 @@ impl Driver {
                 match (run.more, run.indexed) {
                     (true, true) => Duration::ZERO,
                     (true, false) => {
-                        self.rested = pace::rest(Duration::ZERO, took, share);
+                        self.rested = pace::rest(Duration::ZERO, run.busy, share);
                         self.rested
                     }
                     (false, _) => {
-                        let pause = pace::rest(self.interval, took, share);
+                        let pause = pace::rest(self.interval, run.busy, share);
                         self.metrics.interval(pause.as_secs_f64());
                         self.rested = pause;
                         pace::jittered(pause, fastrand::f64())

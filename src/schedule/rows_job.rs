@@ -91,10 +91,12 @@ impl RowsJob {
                 return Err(failure);
             }
         };
+        let began = Instant::now();
         let read = match self.ahead.take() {
             Some((range, page)) if range == collector.next_range() => Ok(Some(page)),
             _ => self.read(&mut collector, gate).await,
         };
+        let mut busy = began.elapsed();
         gate.report(&read);
         let (page, moment) = match read {
             Ok(Some(page)) => {
@@ -131,10 +133,11 @@ impl RowsJob {
         }
         self.tell(&mut collector, &folded, &moment, read_from, metrics);
         if !folded.more {
-            self.audit(&collector, id, gate, metrics).await;
+            busy += self.audit(&collector, id, gate, metrics).await;
         }
         let run = Run {
             rows: folded.counted,
+            busy,
             more: folded.more,
             indexed: moment.indexed,
             note: note(&self.query, &moment, &folded, &collector),
@@ -212,31 +215,41 @@ impl RowsJob {
         Ok(collector)
     }
 
-    async fn audit(&mut self, collector: &RowsCollector, id: &CollectorId, gate: &Gate, metrics: &CollectorMetrics) {
+    /// Recounts a settled window when it is time to. Returns how long that kept the database busy.
+    async fn audit(
+        &mut self,
+        collector: &RowsCollector,
+        id: &CollectorId,
+        gate: &Gate,
+        metrics: &CollectorMetrics,
+    ) -> Duration {
         let due = self.last_audit.is_none_or(|last| last.elapsed() >= self.audit_interval);
         if self.audit_interval.is_zero() || !due {
-            return;
+            return Duration::ZERO;
         }
-        let Some(window) = collector.audit_window() else { return };
-        let recount = {
-            let Ok(_permit) = gate.enter().await else { return };
+        let Some(window) = collector.audit_window() else { return Duration::ZERO };
+        let (recount, took) = {
+            let Ok(_permit) = gate.enter().await else { return Duration::ZERO };
+            let began = Instant::now();
             let recount = gate.source.count_rows(&self.query, window.0, window.1).await;
             gate.report(&recount);
-            match recount {
-                Ok(recount) => recount,
-                Err(failure) => {
-                    // The counts are not in doubt because a recount failed: it is said, and tried again.
-                    tracing::warn!(collector = %id, reason = %failure.reason, "the audit could not recount: {failure}");
-                    return;
-                }
-            }
+            (recount, began.elapsed())
         };
         self.last_audit = Some(Instant::now());
+        let recount = match recount {
+            Ok(recount) => recount,
+            Err(failure) => {
+                // The counts are not in doubt because a recount failed: it is said, and tried again when it is due.
+                tracing::warn!(collector = %id, reason = %failure.reason, "the audit could not recount: {failure}");
+                return took;
+            }
+        };
         let audit = collector.audit(window, recount);
         if audit.missing > 0 || audit.extra > 0 {
             tracing::error!(collector = %id, missing = audit.missing, extra = audit.extra, "the audit found a difference");
         }
         metrics.audited(audit.missing, audit.extra, audit.deleted, seconds(clock::now()));
+        took
     }
 
     fn tell(
