@@ -8,6 +8,7 @@ mod driver;
 mod gate;
 mod pace;
 mod rows_job;
+mod run;
 mod snapshot_job;
 
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use crate::telemetry::{Failure, Reason, State};
 
 use super::gate::Gate;
 use super::rows_job::RowsJob;
+use super::run::Run;
 use super::snapshot_job::SnapshotJob;
 use super::{Context, clock, pace};
 
@@ -29,24 +30,6 @@ const SHORTEST_STALENESS: Duration = Duration::from_secs(300);
 pub(super) enum Job {
     Rows(Box<RowsJob>),
     Snapshot(Box<SnapshotJob>),
-}
-
-/// What one run came to.
-pub(super) struct Run {
-    /// Rows that were new (rows) or that the result has (snapshot).
-    pub rows: u64,
-    /// How long the database was kept busy; the wait for a turn is not in it.
-    pub busy: Duration,
-    /// More is waiting.
-    pub more: bool,
-    /// Whether an index serves the read; without one the busy share holds.
-    pub indexed: bool,
-    /// Something an operator should know.
-    pub note: Option<String>,
-    /// Age of the oldest open transaction, in seconds.
-    pub horizon_lag: Option<f64>,
-    /// Rows counted since the counts began.
-    pub rows_counted: Option<u64>,
 }
 
 impl Job {

@@ -16,8 +16,8 @@ use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason};
 
-use super::driver::Run;
 use super::gate::Gate;
+use super::run::Run;
 use super::{Context, clock};
 
 /// A rows collector and what it takes to make it anew.

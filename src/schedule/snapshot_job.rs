@@ -13,8 +13,8 @@ use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason};
 
 use super::Context;
-use super::driver::Run;
 use super::gate::Gate;
+use super::run::Run;
 
 /// What the state says of a series whose only content is that its label set was admitted.
 const ADMITTED: &str = "admitted";
