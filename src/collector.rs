@@ -8,6 +8,7 @@ pub mod cursor;
 pub mod exact;
 pub mod guard;
 pub mod histogram;
+pub mod record;
 pub mod rows;
 pub mod seen;
 pub mod series;
@@ -16,7 +17,8 @@ pub mod tally;
 
 pub use exact::Exact;
 pub use guard::{Guard, Replaced};
-pub use rows::{Changes, Folded, RowsCollector, RowsSettings, StoredSeries};
+pub use record::{Changes, Folded, StoredSeries};
+pub use rows::{RowsCollector, RowsSettings};
 pub use seen::{KeyHash, Seen};
 pub use series::SeriesSet;
 pub use snapshot::{SnapshotCollector, SnapshotOutcome};

@@ -85,7 +85,8 @@ pub struct Rows {
     pub filter: Option<Sql>,
     /// For rows that change state: the SQL expression of the state. A row counts once for each state in which
     /// `filter` lets it through, however often it is written again; keys are then kept for as long as there is room
-    /// and not only for the look-back.
+    /// and not only for the look-back. The first run looks at the whole table once, so that a row which reached its state
+    /// long ago does not count when it is written again; where `start` is a time, such a row does count.
     #[serde(default)]
     pub transition: Option<Sql>,
     /// `time` may lie this far before the moment the row became visible (`30d`), beyond the transaction's own length.

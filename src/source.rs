@@ -103,12 +103,23 @@ pub struct RowsRange {
     pub floor: Option<Micros>,
     /// Rows written by transactions below this are settled and known.
     pub horizon: Option<i64>,
+    /// Leave out what the next sweep reads. Set when a sweep goes on and no more keys can be remembered.
+    pub leave: Option<Leave>,
     /// Leave out what is not settled yet.
     pub settled_only: bool,
     /// Continue after this row.
     pub after: Option<PagePosition>,
     /// At most so many rows.
     pub limit: u32,
+}
+
+/// Rows that the next sweep reads: written by a transaction at or above a horizon, and not before a floor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leave {
+    /// The horizon.
+    pub horizon: i64,
+    /// The floor.
+    pub floor: Micros,
 }
 
 /// How new rows are told from known ones.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::family::Micros;
-use crate::source::{CursorMode, Moment, PagePosition};
+use crate::source::{CursorMode, Leave, Moment, PagePosition};
 
 use super::tally::Tally;
 
@@ -65,6 +65,14 @@ pub struct Sweep {
     pub after: PagePosition,
 }
 
+impl Sweep {
+    /// What a sweep leaves to the next, which surely reads it, when no more keys can be remembered: so it may take hours,
+    /// or go on long after a restart, in bounded memory.
+    pub fn leaves(&self) -> Option<Leave> {
+        self.horizon.map(|horizon| Leave { horizon, floor: self.floor })
+    }
+}
+
 /// How far back rows may lie that become visible later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LookBack {
@@ -115,9 +123,18 @@ impl Cursor {
         self.identity != moment.identity || set_back
     }
 
-    /// The floor from which on keys must be remembered once the current sweep is through.
-    pub fn next_floor(&self, moment: &Moment, look_back: &LookBack) -> Micros {
+    /// The sweep in progress, or the one that begins at this moment; it continues after a position.
+    pub fn sweep_of(&self, moment: &Moment, after: PagePosition, look_back: &LookBack) -> Sweep {
+        if let Some(sweep) = &self.sweep {
+            return Sweep { after, ..sweep.clone() };
+        }
         let floor = look_back.floor(moment);
-        self.floor.map_or(floor, |known| known.max(floor))
+        let floor = match self.floor {
+            // Rows that can be seen are left unread, and nothing tells how old they are: the floor waits for them.
+            Some(known) if self.settled_only => known,
+            Some(known) => known.max(floor),
+            None => floor,
+        };
+        Sweep { began: moment.now, horizon: moment.horizon, floor, after }
     }
 }

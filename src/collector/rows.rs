@@ -3,7 +3,6 @@
 //! Each row counts once: when its key was not seen, and never again. The collector is pure: it reads no clock, does no
 //! I/O and cannot fail; a row that it refuses is counted by reason and costs no other row anything.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -11,76 +10,19 @@ use serde_json::json;
 use crate::config::{Limits, Start};
 use crate::family::{Family, Micros};
 use crate::pack;
-use crate::source::{Moment, RowsPage, RowsQuery, RowsRange};
+use crate::source::{Moment, PagePosition, RowsPage, RowsQuery, RowsRange};
 use crate::telemetry::Ignored;
 
 use super::cursor::{Cursor, LookBack, Phase, Sweep};
-use super::guard::{Guard, Replaced};
-use super::seen::{KeyHash, Seen, SeenChanges, SeenKeys};
+use super::guard::Guard;
+use super::record::{Admitted, Changes, Folded, StoredSeries};
+use super::seen::{KeyHash, Seen, SeenKeys};
 use super::series::SeriesSet;
 use super::tally::{Audit, Tally};
 use crate::source::{CursorMode, WindowCount};
 
 /// Labels a metric may have; more would not be readable either.
 pub const LABELS_PER_METRIC: usize = 16;
-
-/// What one page, or one decision, changed: to be written before it is shown.
-#[derive(Debug, Default)]
-pub struct Changes {
-    /// What the cursor was made for.
-    pub definition: String,
-    /// The cursor as JSON.
-    pub cursor: String,
-    /// Series that changed.
-    pub series: Vec<StoredSeries>,
-    /// Keys that came and went.
-    pub seen: SeenChanges,
-}
-
-/// One series as it is stored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StoredSeries {
-    /// Metric name.
-    pub metric: String,
-    /// What its values mean; another definition is another count.
-    pub definition: String,
-    /// JSON array of label values.
-    pub labels: String,
-    /// JSON of the value.
-    pub value: String,
-    /// When its count began.
-    pub start: Micros,
-}
-
-/// What became of a page.
-#[derive(Debug, Default, PartialEq)]
-pub struct Folded {
-    /// Rows counted.
-    pub counted: u64,
-    /// Rows left aside, by reason.
-    pub ignored: BTreeMap<Ignored, u64>,
-    /// Seen keys that were forgotten for want of room.
-    pub keys_dropped: u64,
-    /// The database is another one, or was set back: the counts began anew, and the page was not used.
-    pub new_epoch: bool,
-    /// Whether more rows wait.
-    pub more: bool,
-    /// Time of the youngest row of the page.
-    pub youngest: Option<Micros>,
-}
-
-/// What admission did for one metric.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Admitted {
-    /// The metric.
-    pub metric: String,
-    /// Its series.
-    pub series: usize,
-    /// Rows that went to the label set `overflow`.
-    pub overflowed: u64,
-    /// Label values that were replaced, by reason.
-    pub replaced: Vec<(Replaced, u64)>,
-}
 
 /// What the operator sets for a rows collector.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -186,7 +128,9 @@ impl RowsCollector {
         changed.sort();
         changed.dedup();
         self.seen.restore(seen);
-        self.shown_before = now;
+        // Whatever the clock did meanwhile: what was there is not shown as 0 again.
+        let newest = self.metrics.iter().filter_map(|counted| counted.series.newest_start()).max();
+        self.shown_before = newest.map_or(now, |newest| newest.max(now));
         self.cursor = Some(cursor);
         Ok(changed)
     }
@@ -218,20 +162,34 @@ impl RowsCollector {
     }
 
     fn begin_as(&mut self, moment: &Moment, phase: Phase, from: Option<Micros>) {
-        self.cursor = Some(Cursor::begin(moment, phase, from, &self.settings.look_back));
+        let mut cursor = Cursor::begin(moment, phase, from, &self.settings.look_back);
+        if phase == Phase::Baseline && self.query.transition.is_some() {
+            // A row that reached its state long ago may be written again at any time: the first look knows them all.
+            cursor.floor = None;
+        }
+        self.cursor = Some(cursor);
     }
 
     /// What to read next.
     pub fn next_range(&self) -> RowsRange {
         let limit = self.settings.page_rows;
         let Some(cursor) = &self.cursor else {
-            return RowsRange { mode: None, floor: None, horizon: None, settled_only: false, after: None, limit };
+            return RowsRange {
+                mode: None,
+                floor: None,
+                horizon: None,
+                leave: None,
+                settled_only: false,
+                after: None,
+                limit,
+            };
         };
         let after = cursor.sweep.as_ref().map(|sweep| sweep.after.clone()).or_else(|| cursor.resume.clone());
         RowsRange {
             mode: Some(cursor.mode),
             floor: cursor.floor,
             horizon: cursor.horizon,
+            leave: cursor.sweep.as_ref().filter(|_| cursor.settled_only).and_then(Sweep::leaves),
             settled_only: cursor.settled_only,
             after,
             limit,
@@ -241,7 +199,10 @@ impl RowsCollector {
     /// What to read after a page that has not been counted yet, if it is known to have a successor. It is of use only if
     /// `next_range` says the same once the page was counted.
     pub fn range_after(&self, page: &RowsPage) -> Option<RowsRange> {
-        page.next.as_ref().map(|after| RowsRange { after: Some(after.clone()), ..self.next_range() })
+        let cursor = self.cursor.as_ref()?;
+        let sweep = cursor.sweep_of(&page.moment, page.next.clone()?, &self.settings.look_back);
+        let leave = sweep.leaves().filter(|_| cursor.settled_only);
+        Some(RowsRange { leave, after: Some(sweep.after), ..self.next_range() })
     }
 
     /// Counts a page that `next_range` asked for. `now` is our own clock, for series that are shown as 0 first.
@@ -258,10 +219,8 @@ impl RowsCollector {
             cursor.mode = moment.mode;
             cursor.horizon = None;
         }
-        let (began, next_horizon, next_floor) = match &cursor.sweep {
-            Some(sweep) => (sweep.began, sweep.horizon, sweep.floor),
-            None => (moment.now, moment.horizon, cursor.next_floor(moment, &self.settings.look_back)),
-        };
+        let sweep = cursor.sweep_of(moment, PagePosition(Vec::new()), &self.settings.look_back);
+        let next_floor = sweep.floor;
         if cursor.phase == Phase::History && cursor.counted == 0 && self.settings.start == Start::All {
             // The count of all history began when its first row happened.
             cursor.epoch_start = page.times.first().map_or(moment.now, |first| *first).min(moment.now);
@@ -317,46 +276,51 @@ impl RowsCollector {
         folded.youngest = page.times.last().copied();
         cursor.counted += folded.counted;
         cursor.resume = page.resume.clone().or(cursor.resume.take());
+        // What is passed by the sweep comes no more in it; in rowid mode nothing ever comes again.
+        let passed = folded.youngest.filter(|_| page.next.is_some() && cursor.mode != CursorMode::Rowid);
+        let next_horizon = sweep.horizon;
         match &page.next {
             Some(after) => {
                 folded.more = true;
-                cursor.sweep = Some(Sweep { began, horizon: next_horizon, floor: next_floor, after: after.clone() });
+                cursor.sweep = Some(Sweep { after: after.clone(), ..sweep });
             }
             None => {
                 cursor.sweep = None;
-                cursor.horizon = next_horizon;
-                cursor.floor = Some(next_floor);
-                cursor.last_sweep = began;
+                cursor.horizon = sweep.horizon;
+                cursor.floor = Some(sweep.floor);
+                cursor.last_sweep = sweep.began;
                 cursor.phase = Phase::Live;
                 if !keep_all {
                     self.seen.forget_before(next_floor);
                 }
             }
         }
-        folded.keys_dropped = self.bound_keys(next_horizon);
+        folded.keys_dropped = self.bound_keys(next_horizon, passed);
         folded
     }
 
-    /// Keeps the seen keys within their bound.
-    fn bound_keys(&mut self, next_horizon: Option<i64>) -> u64 {
+    /// Keeps the seen keys within their bound. While a sweep goes on, only keys that it has `passed` may go: the others
+    /// still come in it.
+    fn bound_keys(&mut self, next_horizon: Option<i64>, passed: Option<Micros>) -> u64 {
         let Some(cursor) = &mut self.cursor else { return 0 };
         let bound = self.settings.limits.seen_keys.max(1);
         if self.seen.len() <= bound {
-            if self.seen.len() <= bound / 2 {
-                cursor.settled_only = false;
+            if let (true, Some(horizon), None) = (cursor.settled_only, next_horizon, &cursor.sweep) {
+                cursor.settled_only = self.seen.count(|seen| seen.writer >= horizon) > bound / 2;
             }
             return 0;
         }
         let target = bound - bound / 10;
+        let is_passed = |seen: &Seen| passed.is_none_or(|at| seen.time < at);
         match (cursor.mode, next_horizon) {
             (CursorMode::Horizon, Some(horizon)) => {
                 // A settled row comes again only when it is updated; an unsettled one surely does.
-                let (dropped, _) = self.seen.make_room(target, |seen| seen.writer < horizon);
-                cursor.settled_only = self.seen.len() > target;
+                let (dropped, _) = self.seen.make_room(target, |seen| seen.writer < horizon && is_passed(seen));
+                cursor.settled_only |= self.seen.count(|seen| seen.writer >= horizon) > target;
                 dropped
             }
             _ => {
-                let (dropped, youngest) = self.seen.make_room(target, |_| true);
+                let (dropped, youngest) = self.seen.make_room(target, is_passed);
                 // What is forgotten must not be read again: the floor goes up with it.
                 if let (Some(youngest), None) = (youngest, &self.query.transition) {
                     let above = youngest.saturating_add(1);
@@ -472,3 +436,6 @@ fn meaning(metric: &pack::Metric, query: &RowsQuery) -> String {
     })
     .to_string()
 }
+
+#[cfg(test)]
+mod tests;

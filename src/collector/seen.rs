@@ -89,6 +89,12 @@ impl SeenKeys {
         self.keys.is_empty()
     }
 
+    /// How many keys are of a kind.
+    pub fn count(&self, of: impl Fn(&Seen) -> bool) -> usize {
+        let seen = |(key, (time, writer)): (&KeyHash, &(Micros, i64))| Seen { key: *key, time: *time, writer: *writer };
+        self.keys.iter().filter(|entry| of(&seen(*entry))).count()
+    }
+
     /// Whether a row was counted.
     pub fn contains(&self, key: KeyHash) -> bool {
         self.keys.contains_key(&key)

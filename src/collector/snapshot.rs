@@ -175,18 +175,24 @@ impl Shown {
         let mut filled: BTreeSet<u32> = merged.keys().copied().collect();
         for row in rows.iter() {
             let number = match self.value.map(|value| row.cell(value)) {
-                None => Exact::parse("1"),
-                Some(None) => continue,
-                Some(Some(text)) => number(text),
+                None => Exact::parse("1").map(Some),
+                Some(None) => Ok(None),
+                Some(Some(text)) => number(text).map(Some),
             };
-            let number = match number {
-                Ok(number) => number,
-                Err(reason) => {
-                    *outcome.ignored.entry(reason).or_default() += 1;
-                    continue;
-                }
-            };
+            if let Err(reason) = number {
+                *outcome.ignored.entry(reason).or_default() += 1;
+            }
             let cells = self.labels.iter().map(|label| row.cell(*label));
+            let Ok(Some(number)) = number else {
+                // There is a row, and it does not say how much: that is not 0.
+                if self.state.is_none() {
+                    let set = self.admission.admit(cells).set;
+                    if filled.remove(&set) {
+                        merged.remove(&set);
+                    }
+                }
+                continue;
+            };
             if let Some(state) = self.state {
                 self.fold_state(state, &cells.collect::<Vec<_>>(), number, &mut merged, outcome);
                 continue;

@@ -17,7 +17,8 @@ use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason};
 
 use super::gate::Gate;
-use super::{Context, Run, clock};
+use super::run::Run;
+use super::{Context, clock};
 
 /// A rows collector and what it takes to make it anew.
 pub struct RowsJob {
@@ -90,10 +91,12 @@ impl RowsJob {
                 return Err(failure);
             }
         };
+        let began = Instant::now();
         let read = match self.ahead.take() {
             Some((range, page)) if range == collector.next_range() => Ok(Some(page)),
             _ => self.read(&mut collector, gate).await,
         };
+        let mut busy = began.elapsed();
         gate.report(&read);
         let (page, moment) = match read {
             Ok(Some(page)) => {
@@ -112,7 +115,6 @@ impl RowsJob {
             }
         };
         let read_from = collector.next_range().floor;
-        let rows = page.rows.len() as u64;
         // A backlog is read ahead by one page, so that neither the database nor the counting waits for the other.
         let further = collector.range_after(&page).filter(|_| moment.indexed);
         let ahead = async {
@@ -131,11 +133,11 @@ impl RowsJob {
         }
         self.tell(&mut collector, &folded, &moment, read_from, metrics);
         if !folded.more {
-            self.audit(&collector, id, gate, metrics).await;
+            busy += self.audit(&collector, id, gate, metrics).await;
         }
         let run = Run {
-            rows,
-            counted: folded.counted,
+            rows: folded.counted,
+            busy,
             more: folded.more,
             indexed: moment.indexed,
             note: note(&self.query, &moment, &folded, &collector),
@@ -150,7 +152,8 @@ impl RowsJob {
     pub fn families(&mut self, now: Micros, zero_first: Duration) -> Option<Vec<Family>> {
         let collector = self.collector.as_ref()?;
         let live = collector.cursor().is_some_and(|cursor| cursor.phase == Phase::Live);
-        self.hidden_since = now.saturating_sub(micros(zero_first));
+        // Never back: when the clock is set back, what was shown is not shown as 0 again.
+        self.hidden_since = self.hidden_since.max(now.saturating_sub(micros(zero_first)));
         live.then(|| collector.families(self.hidden_since))
     }
 
@@ -212,31 +215,41 @@ impl RowsJob {
         Ok(collector)
     }
 
-    async fn audit(&mut self, collector: &RowsCollector, id: &CollectorId, gate: &Gate, metrics: &CollectorMetrics) {
+    /// Recounts a settled window when it is time to. Returns how long that kept the database busy.
+    async fn audit(
+        &mut self,
+        collector: &RowsCollector,
+        id: &CollectorId,
+        gate: &Gate,
+        metrics: &CollectorMetrics,
+    ) -> Duration {
         let due = self.last_audit.is_none_or(|last| last.elapsed() >= self.audit_interval);
         if self.audit_interval.is_zero() || !due {
-            return;
+            return Duration::ZERO;
         }
-        let Some(window) = collector.audit_window() else { return };
-        let recount = {
-            let Ok(_permit) = gate.enter().await else { return };
+        let Some(window) = collector.audit_window() else { return Duration::ZERO };
+        let (recount, took) = {
+            let Ok(_permit) = gate.enter().await else { return Duration::ZERO };
+            let began = Instant::now();
             let recount = gate.source.count_rows(&self.query, window.0, window.1).await;
             gate.report(&recount);
-            match recount {
-                Ok(recount) => recount,
-                Err(failure) => {
-                    // The counts are not in doubt because a recount failed: it is said, and tried again.
-                    tracing::warn!(collector = %id, reason = %failure.reason, "the audit could not recount: {failure}");
-                    return;
-                }
-            }
+            (recount, began.elapsed())
         };
         self.last_audit = Some(Instant::now());
+        let recount = match recount {
+            Ok(recount) => recount,
+            Err(failure) => {
+                // The counts are not in doubt because a recount failed: it is said, and tried again when it is due.
+                tracing::warn!(collector = %id, reason = %failure.reason, "the audit could not recount: {failure}");
+                return took;
+            }
+        };
         let audit = collector.audit(window, recount);
         if audit.missing > 0 || audit.extra > 0 {
             tracing::error!(collector = %id, missing = audit.missing, extra = audit.extra, "the audit found a difference");
         }
         metrics.audited(audit.missing, audit.extra, audit.deleted, seconds(clock::now()));
+        took
     }
 
     fn tell(

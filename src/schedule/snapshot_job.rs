@@ -1,8 +1,9 @@
 //! One run of a snapshot collector: run the query, fold its rows, write newly admitted label sets, show the result.
 
-use crate::collector::Changes;
-use crate::collector::rows::StoredSeries;
+use std::time::Instant;
+
 use crate::collector::snapshot::{Admitted, SnapshotCollector};
+use crate::collector::{Changes, StoredSeries};
 use crate::config::SourceSettings;
 use crate::family::Family;
 use crate::pack::{self, Pack};
@@ -11,8 +12,9 @@ use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason};
 
+use super::Context;
 use super::gate::Gate;
-use super::{Context, Run};
+use super::run::Run;
 
 /// What the state says of a series whose only content is that its label set was admitted.
 const ADMITTED: &str = "admitted";
@@ -57,11 +59,12 @@ impl SnapshotJob {
         if !self.restored {
             self.restore(id, context).await?;
         }
-        let rows = {
+        let (rows, busy) = {
             let _permit = gate.enter().await?;
+            let began = Instant::now();
             let rows = gate.source.read_snapshot(&self.query).await;
             gate.report(&rows);
-            rows?
+            (rows?, began.elapsed())
         };
         let outcome = self.collector.fold(&rows);
         let admitted = self.collector.admitted();
@@ -86,7 +89,7 @@ impl SnapshotJob {
         self.families = Some(outcome.families);
         Ok(Run {
             rows: rows.len() as u64,
-            counted: rows.len() as u64,
+            busy,
             more: false,
             indexed: true,
             note: None,

@@ -10,6 +10,7 @@ mod address;
 mod examine;
 mod failure;
 mod look;
+mod page;
 mod statement;
 
 use std::time::Duration;
@@ -25,8 +26,8 @@ use crate::config::SourceSettings;
 use crate::family::Micros;
 use crate::pack::System;
 use crate::source::{
-    CursorMode, Deletions, Examination, Moment, PagePosition, Rows, RowsPage, RowsQuery, RowsRange, SnapshotQuery,
-    Source, WindowCount,
+    CursorMode, Deletions, Examination, Moment, Rows, RowsPage, RowsQuery, RowsRange, SnapshotQuery, Source,
+    WindowCount,
 };
 use crate::telemetry::{Failure, Reason};
 
@@ -303,7 +304,7 @@ impl Source for PostgresSource {
         };
         let page = match looked {
             Ok(Ok((shape, moment))) => {
-                let body = page(&mut reading.connected.connection, query, range, &shape, moment);
+                let body = page::read(&mut reading.connected.connection, query, range, &shape, moment);
                 self.within(1, body, &doing).await
             }
             Ok(Err(failure)) | Err(failure) => Err(failure),
@@ -370,60 +371,6 @@ impl Source for PostgresSource {
         let found = self.within(6, body, "examining the snapshot").await;
         reading.finish(found).await
     }
-}
-
-/// Reads one page. The moment was taken by an earlier statement, hence by an earlier snapshot:
-/// whatever this statement does not see is at or above the moment's horizon, so the horizon is safe to go on from.
-async fn page(
-    connection: &mut PgConnection,
-    query: &RowsQuery,
-    range: &RowsRange,
-    shape: &Shape,
-    moment: Moment,
-) -> Result<RowsPage, sqlx::Error> {
-    let (sql, args) = statement::rows(query, range, shape, &moment);
-    let width = query.key.len() + usize::from(query.transition.is_some()) + query.columns.len();
-    let mut rows = Rows::new(width);
-    let mut times = Vec::new();
-    let mut writers = Vec::new();
-    {
-        let mut stream = bind(&sql, args).fetch(connection);
-        while let Some(row) = stream.try_next().await? {
-            times.push(instant(&row)?);
-            if let Some(horizon) = moment.horizon {
-                writers.push(statement::extended(xmin(&row)?, horizon));
-            }
-            for column in 0..width {
-                rows.push(text(&row, 2 + column)?);
-            }
-        }
-    }
-    let full = rows.len() >= range.limit as usize;
-    let last = times.last().filter(|_| full).map(|time| {
-        let row = rows.row(rows.len() - 1);
-        let key = (0..query.key.len()).map(|column| row.cell(column).unwrap_or_default().to_owned());
-        PagePosition(std::iter::once(time.to_string()).chain(key).collect())
-    });
-    Ok(RowsPage { rows, times, writers, moment, next: last, resume: None })
-}
-
-/// The first column of a page: a time stamp in binary, microseconds since 2000. Infinite ones stay infinite.
-fn instant(row: &PgRow) -> Result<Micros, sqlx::Error> {
-    /// From 1970 to 2000, in microseconds.
-    const EPOCH: Micros = 946_684_800_000_000;
-    let bytes = row.try_get_raw(0)?;
-    let bytes = bytes.as_bytes().map_err(sqlx::Error::Decode)?;
-    let micros = Micros::from_be_bytes(bytes.try_into().map_err(|_| not_whole("time stamp"))?);
-    Ok(if matches!(micros, Micros::MAX | Micros::MIN) { micros } else { micros.saturating_add(EPOCH) })
-}
-
-/// The second column of a page: the writing transaction, 32 bits.
-fn xmin(row: &PgRow) -> Result<u32, sqlx::Error> {
-    text(row, 1)?.and_then(|digits| digits.parse().ok()).ok_or_else(|| not_whole("transaction number"))
-}
-
-fn not_whole(what: &str) -> sqlx::Error {
-    sqlx::Error::Decode(format!("a {what} does not look like one").into())
 }
 
 fn bind(sql: &str, args: Args) -> sqlx::query::Query<'static, sqlx::Postgres, PgArguments> {

@@ -46,7 +46,7 @@ pub struct CollectorStatus {
     pub last_success: Option<Micros>,
     /// How long the last run took, in seconds.
     pub duration: Option<f64>,
-    /// Rows that the last successful run brought.
+    /// New rows of the last successful run, or rows of the last snapshot.
     pub rows: Option<u64>,
     /// Rows counted since the state began.
     pub rows_counted: Option<u64>,

@@ -282,3 +282,85 @@ async fn each_change_of_state_counts_once() {
         Some(25.0)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_unsettled_rows_than_keys_are_remembered() {
+    let database = Cluster::shared().database().await;
+    make_events(&database).await;
+    let setup = Setup::of(&database.url).with("limits", "{seen_keys: 1000}").sourced("page_rows", "100");
+    let exporter = setup.start().await;
+    let mut long = session(&database).await;
+    say(&mut long, format!("begin; {}", insert(1, "now()"))).await;
+    for _ in 0..4 {
+        database.run(insert(400, "clock_timestamp()")).await;
+        exporter.reads_again().await;
+    }
+    exporter
+        .scrapes("it says that it waits", |scrape| {
+            match scrape.get(
+                "rowmetry_collector_settled_only",
+                &[("collector", "events"), ("pack", "events"), ("source", "app")],
+            ) {
+                Some(1.0) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    // It is killed in the middle of it, and much happens before it is back.
+    exporter.kill();
+    database.run(insert(2500, "clock_timestamp()")).await;
+    let exporter = setup.start().await;
+    exporter.reads_again().await;
+    say(&mut long, "commit").await;
+    database.run(insert(70, "clock_timestamp()")).await;
+    exporter.settles_at(&events_truth(&database).await).await;
+    assert_eq!(database.number("select count(*) from ledger").await, 1.0 + 1600.0 + 2500.0 + 70.0);
+    database.run(insert(30, "clock_timestamp()")).await;
+    exporter.settles_at(&events_truth(&database).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn odd_keys_and_odd_times() {
+    let database = Cluster::shared().database().await;
+    database
+        .run(
+            "create table odd (code char(26), part int, at timestamptz, kind text);
+             create index on odd (at);
+             insert into odd select 'k' || n, n, '2026-02-03 04:05:06.789', 'same time' from generate_series(1, 95) n;
+             insert into odd select 'f' || n, n, '9999-12-31 23:59:59.999', 'far' from generate_series(1, 35) n;
+             insert into odd select 'i' || n, n, 'infinity', 'endless' from generate_series(1, 25) n;
+             insert into odd select 'b' || n, n, '1066-10-14', 'long ago' from generate_series(1, 15) n;
+             -- No key: they cannot be told apart, and cost the others nothing.
+             insert into odd select 'n' || n, null, '2026-03-01'::timestamptz + n * interval '1 s', 'keyless'
+               from generate_series(1, 40) n;
+             insert into odd select 'm' || n, n, '2026-03-01 00:00:20.5', 'among' from generate_series(1, 7) n",
+        )
+        .await;
+    let exporter = Setup::of(&database.url).sourced("page_rows", "10").start().await;
+    let truth = Truth::about("odd_total")
+        .query(&database, "odd_total", &["kind"], "select kind, count(*) from odd where part is not null group by 1")
+        .await;
+    let scrape = exporter.settles_at(&truth).await;
+    let refused = scrape.get(
+        "rowmetry_rows_ignored_total",
+        &[("collector", "odd"), ("pack", "odd"), ("reason", "key_missing"), ("source", "app")],
+    );
+    assert!(refused >= Some(40.0), "{refused:?}");
+    exporter.reads_again().await;
+    exporter.settles_at(&truth).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_hides_what_it_does() {
+    let database = Cluster::shared().database().await;
+    make_events(&database).await;
+    let exporter = Setup::of(&database.url).sourced("clock_margin", "0s").start().await;
+    let mut hidden = session(&database).await;
+    say(&mut hidden, format!("set track_activities = off; begin; {}", insert(3, "now()"))).await;
+    for _ in 0..3 {
+        database.run(insert(5, "clock_timestamp()")).await;
+        exporter.reads_again().await;
+    }
+    say(&mut hidden, "commit; reset track_activities").await;
+    exporter.settles_at(&events_truth(&database).await).await;
+}

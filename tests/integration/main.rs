@@ -10,6 +10,7 @@ mod lifecycle;
 mod outage;
 mod packs;
 mod pooler;
+mod reading;
 mod reload;
 mod scraping;
 mod tables;

@@ -177,3 +177,13 @@ fn parameters_are_shown_as_the_operator_sets_them() {
     assert_eq!(value(&BTreeMap::new()), Value::Number(5.0));
     assert_eq!(value(&BTreeMap::from([("budget".to_owned(), 7.5)])), Value::Number(7.5));
 }
+
+#[test]
+fn a_value_that_is_null_or_no_number_is_absent_and_not_the_declared_nought() {
+    let mut collector = collector("{gauge: g, help: h, value: n, labels: [{name: a, values: [x, v, w]}]}");
+    let rows = Rows::of(2, &[Some("x"), Some("NaN"), Some("v"), None]);
+    assert_eq!(lines(&collector.fold(&rows)), [r#"g{a="w"} 0"#]);
+    // Another row of the same series that does say how much is not taken away with it.
+    let rows = Rows::of(2, &[Some("x"), Some("2"), Some("x"), Some("NaN")]);
+    assert_eq!(lines(&collector.fold(&rows)), [r#"g{a="v"} 0"#, r#"g{a="w"} 0"#, r#"g{a="x"} 2"#]);
+}

@@ -48,7 +48,33 @@ pub(super) async fn rows(reading: &mut Reading<'_>, query: &RowsQuery) -> Result
             sql: Some("GRANT pg_read_all_stats TO CURRENT_USER;".to_owned()),
         });
     }
-    if !moment.indexed && size.unwrap_or(0) >= SMALL_TABLE_ROWS {
+    let (sql, args) = statement::sample(query, &shape, &moment, SAMPLE_ROWS);
+    found.reads = reads(connection, &sql, args).await?;
+    let (sql, args) = statement::sample(query, &shape, &moment, SAMPLE_ROWS);
+    let width = query.key.len() + usize::from(query.transition.is_some()) + query.columns.len();
+    let mut cells = Rows::new(width);
+    for row in &bind(&sql, args).fetch_all(&mut *connection).await? {
+        for column in 0..width {
+            cells.push(text(row, 2 + column)?);
+        }
+    }
+    let small = size.map_or(cells.len() < SAMPLE_ROWS as usize, |rows| rows < SMALL_TABLE_ROWS);
+    found.sample = cells;
+    if !moment.indexed {
+        let range = RowsRange {
+            mode: Some(moment.mode),
+            floor: Some(moment.now),
+            horizon: moment.horizon,
+            leave: None,
+            settled_only: false,
+            after: None,
+            limit: SAMPLE_ROWS,
+        };
+        let (sql, args) = statement::rows(query, &range, &shape, &moment);
+        let plan = plan(connection, &sql, args).await?;
+        found.facts.push(format!("no index serves {}; the plan of a read: {}", query.time, outline(&plan)));
+    }
+    if !moment.indexed && !small {
         let table = statement::quoted(&query.table);
         found.findings.push(Finding {
             fatal: false,
@@ -59,27 +85,6 @@ pub(super) async fn rows(reading: &mut Reading<'_>, query: &RowsQuery) -> Result
             sql: Some(format!("CREATE INDEX CONCURRENTLY ON {table} ({});", statement::quoted(&query.time))),
         });
     }
-    let sample = RowsRange {
-        mode: Some(moment.mode),
-        floor: None,
-        horizon: None,
-        settled_only: false,
-        after: None,
-        limit: SAMPLE_ROWS,
-    };
-    let (page, args) = statement::rows(query, &sample, &shape, &moment);
-    let page = newest_first(&page);
-    found.reads = reads(connection, &page, args).await?;
-    let (page_again, args) = statement::rows(query, &sample, &shape, &moment);
-    let width = query.key.len() + usize::from(query.transition.is_some()) + query.columns.len();
-    let mut cells = Rows::new(width);
-    let sampled = bind(&newest_first(&page_again), args).fetch_all(&mut *connection).await?;
-    for row in &sampled {
-        for column in 0..width {
-            cells.push(text(row, 2 + column)?);
-        }
-    }
-    found.sample = cells;
     Ok(found)
 }
 
@@ -105,18 +110,6 @@ pub(super) async fn snapshot(reading: &mut Reading<'_>, query: &SnapshotQuery) -
     Ok(found)
 }
 
-/// The sample is of the newest rows: they tell what the labels hold today.
-fn newest_first(page: &str) -> String {
-    match page.rsplit_once(" order by ") {
-        Some((head, tail)) => {
-            let (order, limit) = tail.rsplit_once(" limit ").unwrap_or((tail, "1000"));
-            let order: Vec<String> = order.split(", ").map(|part| format!("{part} desc")).collect();
-            format!("{head} order by {} limit {limit}", order.join(", "))
-        }
-        None => page.to_owned(),
-    }
-}
-
 async fn estimate(connection: &mut PgConnection, table: &str) -> Result<Option<i64>, sqlx::Error> {
     let rows: Option<f64> = sqlx::query_scalar(
         "select nullif(greatest(reltuples, 0), 0)::float8 from pg_catalog.pg_class where oid = to_regclass($1)",
@@ -135,13 +128,7 @@ async fn reads(
     sql: &str,
     args: statement::Args,
 ) -> Result<Vec<(String, Vec<String>)>, sqlx::Error> {
-    let explain = format!("explain (verbose, costs off, format json) {sql}");
-    let plan: Vec<sqlx::postgres::PgRow> = bind(&explain, args).fetch_all(&mut *connection).await?;
-    let json: String = match plan.first() {
-        Some(row) => row.try_get_raw(0)?.as_str().map_err(sqlx::Error::Decode)?.to_owned(),
-        None => return Ok(Vec::new()),
-    };
-    let plan: serde_json::Value = serde_json::from_str(&json).unwrap_or_default();
+    let plan = plan(connection, sql, args).await?;
     let mut relations = Vec::new();
     collect(&plan, &mut relations);
     relations.sort();
@@ -171,6 +158,30 @@ async fn reads(
         reads.push((table, used));
     }
     Ok(reads)
+}
+
+/// The plan of a statement, as Postgres' JSON.
+async fn plan(
+    connection: &mut PgConnection,
+    sql: &str,
+    args: statement::Args,
+) -> Result<serde_json::Value, sqlx::Error> {
+    let explain = format!("explain (verbose, costs off, format json) {sql}");
+    let row = bind(&explain, args).fetch_one(&mut *connection).await?;
+    let json = row.try_get_raw(0)?;
+    Ok(serde_json::from_str(json.as_str().map_err(sqlx::Error::Decode)?).unwrap_or_default())
+}
+
+/// A plan in one line: its steps from the outermost in, as `explain` names them.
+fn outline(plan: &serde_json::Value) -> String {
+    let mut steps = Vec::new();
+    let mut node = &plan[0]["Plan"];
+    while let Some(step) = node["Node Type"].as_str() {
+        let on = node["Relation Name"].as_str().map(|relation| format!(" on {relation}")).unwrap_or_default();
+        steps.push(format!("{step}{on}"));
+        node = &node["Plans"][0];
+    }
+    steps.join(" > ")
 }
 
 fn collect(plan: &serde_json::Value, relations: &mut Vec<(String, String)>) {

@@ -22,7 +22,7 @@ with rel as materialized (
   select c.oid, c.relkind::text as kind, c.relrowsecurity, c.relfilenode::bigint as storage
   from pg_catalog.pg_class c where c.oid = to_regclass(nullif($1, ''))
 ), others as materialized (
-  select xact_start, query = '<insufficient privilege>' as hidden
+  select xact_start, query = '<insufficient privilege>' or coalesce(state, '') = 'disabled' as hidden
   from pg_catalog.pg_stat_activity
   where datname = current_database() and pid <> pg_backend_pid()
     and coalesce(backend_type, '') not in ('autovacuum worker', 'walsender')
@@ -38,7 +38,7 @@ select
   (select kind from rel) as kind,
   (select format_type(a.atttypid, null) from pg_catalog.pg_attribute a, rel
     where a.attrelid = rel.oid and a.attname = $2 and a.attnum > 0 and not a.attisdropped) as time_type,
-  array(select (select format_type(a.atttypid, null) from pg_catalog.pg_attribute a, rel
+  array(select (select format_type(a.atttypid, a.atttypmod) from pg_catalog.pg_attribute a, rel
       where a.attrelid = rel.oid and a.attname = k.name and not a.attisdropped)
     from unnest($3::text[]) with ordinality as k(name, position) order by k.position) as key_types,
   coalesce((select relrowsecurity from rel), false) as row_security,
@@ -92,7 +92,8 @@ impl Shape {
         let missing =
             |column: &str| Failure::new(Reason::MissingColumn, format!("table {table} has no column {column}"));
         let time_type = relation.time_type.ok_or_else(|| missing(&query.time))?;
-        if !time_type.starts_with("timestamp") && time_type != "date" {
+        if !time_type.starts_with("timestamp") {
+            // A date would not do: it is before every moment of its day.
             let message = format!("column {} of {table} is of type {time_type}, not a time stamp", query.time);
             return Err(Failure::new(Reason::BadQuery, message));
         }
@@ -155,6 +156,17 @@ fn quote(name: &str) -> String {
 
 /// A page of rows: time and writing transaction as they are, then key, state and columns as text.
 pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment) -> (String, Args) {
+    select(query, range, shape, moment, "")
+}
+
+/// The newest rows, in the form of a page: they tell what the labels hold today.
+pub fn sample(query: &RowsQuery, shape: &Shape, moment: &Moment, limit: u32) -> (String, Args) {
+    let range =
+        RowsRange { mode: None, floor: None, horizon: None, leave: None, settled_only: false, after: None, limit };
+    select(query, &range, shape, moment, " desc")
+}
+
+fn select(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment, direction: &str) -> (String, Args) {
     let mut args = Args::default();
     let time = format!("t.{}", quote(&query.time));
     let mut select = vec![instant(&time, query, shape, &mut args)];
@@ -173,7 +185,7 @@ pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment
     }
     if let Some(horizon) = moment.horizon {
         let settled = range.settled_only.then_some(horizon);
-        if range.horizon.is_some() || settled.is_some() {
+        if range.horizon.is_some() || settled.is_some() || range.leave.is_some() {
             let h = args.push(Arg::Integer(horizon));
             // Row xmin has 32 bits; this is the 64-bit number nearest to the horizon that ends in them.
             let writer = format!(
@@ -183,6 +195,11 @@ pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment
                 if let Some(bound) = bound {
                     conditions.push(format!("{writer} {relation} {}", args.push(Arg::Integer(bound))));
                 }
+            }
+            if let Some(leave) = range.leave {
+                let bound = args.push(Arg::Integer(leave.horizon));
+                let floor = moment_of(leave.floor, query, shape, &mut args);
+                conditions.push(format!("({writer} < {bound} or {time} < {floor})"));
             }
         }
     }
@@ -198,18 +215,23 @@ pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment
             keys_after.map(|(value, kind)| format!("{}::text::{kind}", args.push(Arg::Text(value.clone())))).collect();
         // The first condition is implied by the second; it is what an index on the time column can use.
         conditions.push(format!("{time} >= {last_time}"));
-        conditions.push(format!("({time}, {}) > ({last_time}, {})", keys(query), keys_after.join(", ")));
+        // A page whose rows have no whole key is left behind by its time alone.
+        conditions.push(if keys_after.is_empty() {
+            format!("{time} > {last_time}")
+        } else {
+            format!("({time}, {}) > ({last_time}, {})", columns(query, ""), keys_after.join(", "))
+        });
     }
     if let Some(filter) = &query.filter {
         conditions.push(format!("({})", args.bind(filter, &query.parameters)));
     }
     let limit = args.push(Arg::Integer(i64::from(range.limit)));
     let sql = format!(
-        "select {} from {} t where {} order by {time}, {} limit {limit}",
+        "select {} from {} t where {} order by {time}{direction}, {} limit {limit}",
         select.join(", "),
         quoted(&query.table),
         conditions.join(" and "),
-        keys(query),
+        columns(query, direction),
     );
     debug_assert!(moment.mode != CursorMode::Rowid, "Postgres has no rowid");
     (sql, args)
@@ -226,8 +248,8 @@ fn cell(value: &str) -> String {
     format!("left({value}::text, {CELL_CHARACTERS})")
 }
 
-fn keys(query: &RowsQuery) -> String {
-    query.key.iter().map(|column| format!("t.{}", quote(column))).collect::<Vec<_>>().join(", ")
+fn columns(query: &RowsQuery, direction: &str) -> String {
+    query.key.iter().map(|column| format!("t.{}{direction}", quote(column))).collect::<Vec<_>>().join(", ")
 }
 
 /// The time as the server sends it: eight bytes, microseconds since 2000.
@@ -248,8 +270,12 @@ fn moment_of(micros: Micros, query: &RowsQuery, shape: &Shape, args: &mut Args) 
         Micros::MAX => "'infinity'::timestamptz".to_owned(),
         Micros::MIN => "'-infinity'::timestamptz".to_owned(),
         _ => {
-            let micros = args.push(Arg::Number(micros as f64));
-            format!("('epoch'::timestamptz + {micros}::float8 * interval '1 microsecond')")
+            // Whole seconds and the rest apart: together they would be too long for a double in the year 2255.
+            let micros = args.push(Arg::Integer(micros));
+            format!(
+                "('epoch'::timestamptz + ({micros}::bigint / 1000000) * interval '1 second' \
+                 + ({micros}::bigint % 1000000) * interval '1 microsecond')"
+            )
         }
     };
     if shape.has_zone() {

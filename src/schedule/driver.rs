@@ -1,0 +1,241 @@
+//! One collector for ever: run, record what came of it, show it, wait.
+//!
+//! Failures are logged and counted here and nowhere else. It never ends by itself, and decides nothing about a row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::family::{Family, Micros};
+use crate::store::CollectorId;
+use crate::telemetry::metrics::CollectorMetrics;
+use crate::telemetry::{Failure, Reason, State};
+
+use super::gate::Gate;
+use super::rows_job::RowsJob;
+use super::run::Run;
+use super::snapshot_job::SnapshotJob;
+use super::{Context, clock, pace};
+
+/// The last values are shown for this many intervals after reads began to fail, but not shorter than
+/// [`SHORTEST_STALENESS`]; then the series are left out.
+const STALE_INTERVALS: u32 = 5;
+
+/// See [`STALE_INTERVALS`]. A restart of a database should not leave holes in every graph.
+const SHORTEST_STALENESS: Duration = Duration::from_secs(300);
+
+/// What a collector does when its time has come.
+pub(super) enum Job {
+    Rows(Box<RowsJob>),
+    Snapshot(Box<SnapshotJob>),
+}
+
+impl Job {
+    /// The word for it on the front page.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Job::Rows(_) => "rows",
+            Job::Snapshot(_) => "snapshot",
+        }
+    }
+
+    async fn run(
+        &mut self,
+        id: &CollectorId,
+        gate: &Gate,
+        context: &Context,
+        metrics: &CollectorMetrics,
+    ) -> Result<Run, Failure> {
+        match self {
+            Job::Rows(job) => job.run(id, gate, context, metrics).await,
+            Job::Snapshot(job) => job.run(id, gate, context, metrics).await,
+        }
+    }
+
+    /// What is to be shown now; none before there is anything true to show.
+    fn families(&mut self, now: Micros, zero_first: Duration) -> Option<Vec<Family>> {
+        match self {
+            Job::Rows(job) => job.families(now, zero_first),
+            Job::Snapshot(job) => job.families(),
+        }
+    }
+
+    /// When something that is shown as 0 is to be shown as it is.
+    fn ripens(&self, zero_first: Duration) -> Option<Micros> {
+        match self {
+            Job::Rows(job) => job.ripens(zero_first),
+            Job::Snapshot(_) => None,
+        }
+    }
+}
+
+/// Runs one collector for ever.
+pub(super) struct Driver {
+    pub(super) id: CollectorId,
+    pub(super) job: Job,
+    pub(super) interval: Duration,
+    pub(super) busy_share: f64,
+    pub(super) gate: Arc<Gate>,
+    pub(super) context: Arc<Context>,
+    pub(super) metrics: CollectorMetrics,
+    pub(super) last_success: Option<Instant>,
+    pub(super) withdrawn: bool,
+    pub(super) failures: u32,
+    /// The pause that the last success granted the database.
+    pub(super) rested: Duration,
+}
+
+impl Driver {
+    /// Runs until told to stop.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let began = Instant::now();
+            let result = {
+                let run = self.job.run(&self.id, &self.gate, &self.context, &self.metrics);
+                tokio::select! {
+                    result = run => result,
+                    // A read that is dropped half-way has changed nothing: what it folded was not saved either.
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
+            };
+            let pause = self.after(result, began.elapsed());
+            if pause.is_zero() && !*stop.borrow() {
+                // Behind: a timer would wait for its next tick at least, each page.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            let next = Instant::now() + pause;
+            let next_run = clock::now().saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX));
+            self.context.board.collector(&self.id, |status| status.next_run = Some(next_run));
+            if !self.wait(next, &mut stop).await {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the next run; meanwhile shows what has ripened and drops what went stale. False when told to stop.
+    async fn wait(&mut self, next: Instant, stop: &mut watch::Receiver<bool>) -> bool {
+        loop {
+            let zero_first = self.context.settings.zero_first;
+            let ripe = self.job.ripens(zero_first).map(|at| at.saturating_sub(clock::now()).max(0).unsigned_abs());
+            let ripe = ripe.filter(|_| !self.withdrawn).map(|micros| Instant::now() + Duration::from_micros(micros));
+            let stale = self.stale_at().filter(|_| !self.withdrawn);
+            let wake = [Some(next), ripe, stale].into_iter().flatten().min().unwrap_or(next);
+            tokio::select! {
+                () = tokio::time::sleep_until(wake) => {}
+                _ = stop.wait_for(|stop| *stop) => return false,
+            }
+            let now = Instant::now();
+            if stale.is_some_and(|stale| stale <= now) {
+                self.withdraw();
+            } else if ripe.is_some_and(|ripe| ripe <= now) {
+                self.publish();
+            }
+            if next <= now {
+                return true;
+            }
+        }
+    }
+
+    /// Records what a run came to. Returns the pause until the next.
+    fn after(&mut self, result: Result<Run, Failure>, took: Duration) -> Duration {
+        let now = clock::now();
+        let seconds = took.as_secs_f64();
+        match result {
+            Ok(run) => {
+                self.context.metrics.source_up(&self.id.source, true);
+                if self.failures > 0 {
+                    tracing::info!(collector = %self.id, "works again");
+                }
+                self.failures = 0;
+                self.last_success = Some(Instant::now());
+                self.metrics.succeeded(seconds, run.rows, now as f64 / 1e6);
+                self.metrics.indexed(run.indexed);
+                let series = self.publish();
+                self.context.board.collector(&self.id, |status| {
+                    status.state = Some(State::Ok);
+                    status.last_run = Some(now);
+                    status.last_success = Some(now);
+                    status.duration = Some(seconds);
+                    status.rows = Some(run.rows);
+                    status.rows_counted = run.rows_counted;
+                    status.horizon_lag = run.horizon_lag;
+                    status.series = Some(series);
+                    status.failure = None;
+                    status.note.clone_from(&run.note);
+                });
+                let share = (!run.indexed).then_some(self.busy_share);
+                match (run.more, run.indexed) {
+                    (true, true) => Duration::ZERO,
+                    (true, false) => {
+                        self.rested = pace::rest(Duration::ZERO, run.busy, share);
+                        self.rested
+                    }
+                    (false, _) => {
+                        let pause = pace::rest(self.interval, run.busy, share);
+                        self.metrics.interval(pause.as_secs_f64());
+                        self.rested = pause;
+                        pace::jittered(pause, fastrand::f64())
+                    }
+                }
+            }
+            Err(failure) => {
+                let reason = failure.reason;
+                self.context.metrics.source_up(&self.id.source, !reason.is_source_wide());
+                self.metrics.failed(reason, seconds);
+                self.failures = self.failures.saturating_add(1);
+                if self.failures == 1 {
+                    tracing::warn!(collector = %self.id, %reason, "{failure}");
+                }
+                // What the database refuses to tell is absent at once; what it could not tell just now, only later.
+                let refused = matches!(
+                    reason,
+                    Reason::MissingTable | Reason::MissingColumn | Reason::Forbidden | Reason::RowsHidden
+                );
+                if refused || self.stale_at().is_none_or(|stale| stale <= Instant::now()) {
+                    self.withdraw();
+                }
+                self.context.board.collector(&self.id, |status| {
+                    status.state = Some(reason.state());
+                    status.last_run = Some(now);
+                    status.duration = Some(seconds);
+                    status.failure = Some(failure);
+                    if self.withdrawn {
+                        status.series = Some(0);
+                    }
+                });
+                let pause = pace::jittered(pace::pause(self.interval, self.failures), fastrand::f64());
+                // While the gate is closed there is no use in knocking sooner; when it opens, everybody may.
+                match self.gate.opens() {
+                    Some(opens) => {
+                        opens.saturating_duration_since(Instant::now())
+                            + pace::jittered(Duration::from_millis(50), fastrand::f64())
+                    }
+                    None => pause,
+                }
+            }
+        }
+    }
+
+    fn publish(&mut self) -> u64 {
+        let Some(families) = self.job.families(clock::now(), self.context.settings.zero_first) else { return 0 };
+        let series = families.iter().map(|family| family.series.len() as u64).sum();
+        self.withdrawn = false;
+        self.context.store.publish(&self.id, families);
+        series
+    }
+
+    fn withdraw(&mut self) {
+        if !self.withdrawn {
+            self.withdrawn = true;
+            self.context.store.withdraw(&self.id);
+        }
+    }
+
+    fn stale_at(&self) -> Option<Instant> {
+        let staleness = (self.interval.max(self.rested) * STALE_INTERVALS).max(SHORTEST_STALENESS);
+        self.last_success.map(|success| success + staleness)
+    }
+}
