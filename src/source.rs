@@ -113,6 +113,13 @@ pub struct RowsRange {
     pub limit: u32,
 }
 
+impl RowsRange {
+    /// Everything there is, from the beginning.
+    pub fn of_everything(limit: u32) -> Self {
+        RowsRange { mode: None, floor: None, horizon: None, leave: None, settled_only: false, after: None, limit }
+    }
+}
+
 /// Rows that the next sweep reads: written by a transaction at or above a horizon, and not before a floor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leave {

@@ -174,15 +174,7 @@ impl RowsCollector {
     pub fn next_range(&self) -> RowsRange {
         let limit = self.settings.page_rows;
         let Some(cursor) = &self.cursor else {
-            return RowsRange {
-                mode: None,
-                floor: None,
-                horizon: None,
-                leave: None,
-                settled_only: false,
-                after: None,
-                limit,
-            };
+            return RowsRange::of_everything(limit);
         };
         let after = cursor.sweep.as_ref().map(|sweep| sweep.after.clone()).or_else(|| cursor.resume.clone());
         RowsRange {

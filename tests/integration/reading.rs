@@ -105,8 +105,7 @@ async fn a_date_is_no_time() {
         time_zone: "UTC".to_owned(),
         parameters: Vec::new(),
     };
-    let range =
-        RowsRange { mode: None, floor: None, horizon: None, leave: None, settled_only: false, after: None, limit: 10 };
+    let range = RowsRange::of_everything(10);
     let refused = source(&database).read_rows(&query, &range).await.expect_err("it is before every moment of its day");
     assert_eq!(refused.reason, Reason::BadQuery);
     assert!(refused.message.contains("date"), "{refused}");

@@ -9,7 +9,7 @@ use crate::pack::sql::identifiers;
 use crate::source::{Examination, Finding, Rows, RowsQuery, RowsRange, SAMPLE_ROWS, SnapshotQuery};
 
 use super::statement::{self, Shape};
-use super::{Reading, bind, text};
+use super::{Reading, bind, page, text};
 
 /// A scan of a table smaller than this is too cheap to complain of.
 const SMALL_TABLE_ROWS: i64 = 10_000;
@@ -54,22 +54,13 @@ pub(super) async fn rows(reading: &mut Reading<'_>, query: &RowsQuery) -> Result
     let width = query.key.len() + usize::from(query.transition.is_some()) + query.columns.len();
     let mut cells = Rows::new(width);
     for row in &bind(&sql, args).fetch_all(&mut *connection).await? {
-        for column in 0..width {
-            cells.push(text(row, 2 + column)?);
-        }
+        page::push(row, &shape, width, &mut cells)?;
     }
     let small = size.map_or(cells.len() < SAMPLE_ROWS as usize, |rows| rows < SMALL_TABLE_ROWS);
     found.sample = cells;
     if !moment.indexed {
-        let range = RowsRange {
-            mode: Some(moment.mode),
-            floor: Some(moment.now),
-            horizon: moment.horizon,
-            leave: None,
-            settled_only: false,
-            after: None,
-            limit: SAMPLE_ROWS,
-        };
+        let range =
+            RowsRange { floor: Some(moment.now), horizon: moment.horizon, ..RowsRange::of_everything(SAMPLE_ROWS) };
         let (sql, args) = statement::rows(query, &range, &shape, &moment);
         let plan = plan(connection, &sql, args).await?;
         found.facts.push(format!("no index serves {}; the plan of a read: {}", query.time, outline(&plan)));

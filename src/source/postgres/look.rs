@@ -83,15 +83,7 @@ mod tests {
             indexed: true,
             deletions: Deletions::default(),
         };
-        let first = RowsRange {
-            mode: None,
-            floor: None,
-            horizon: None,
-            leave: None,
-            settled_only: false,
-            after: None,
-            limit: 1,
-        };
+        let first = RowsRange::of_everything(1);
         let further = RowsRange { after: Some(PagePosition(Vec::new())), ..first.clone() };
         let mut look = Look::default();
         assert!(look.again(&query("a"), &further).is_none(), "there was no look");

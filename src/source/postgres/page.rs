@@ -3,8 +3,8 @@
 //! Times are taken in the server's own binary form, everything else as text. Nothing is kept between pages.
 
 use futures_util::TryStreamExt;
-use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
+use sqlx::{Row as _, ValueRef as _};
 
 use crate::family::Micros;
 use crate::source::{Moment, PagePosition, Rows, RowsPage, RowsQuery, RowsRange};
@@ -33,14 +33,48 @@ pub(super) async fn read(
             if let Some(horizon) = moment.horizon {
                 writers.push(statement::extended(xmin(&row)?, horizon));
             }
-            for column in 0..width {
-                rows.push(text(&row, 2 + column)?);
-            }
+            push(&row, shape, width, &mut rows)?;
         }
     }
     let full = rows.len() >= range.limit as usize;
     let next = full.then(|| position(&rows, &times, query.key.len())).flatten();
     Ok(RowsPage { rows, times, writers, moment, next, resume: None })
+}
+
+/// Appends the cells of a row: key, state and columns.
+pub(super) fn push(row: &PgRow, shape: &Shape, width: usize, rows: &mut Rows) -> Result<(), sqlx::Error> {
+    for column in 0..width {
+        let kind = shape.key_types.get(column).map(String::as_str);
+        if kind.is_some_and(statement::is_raw) {
+            let value = row.try_get_raw(2 + column)?;
+            if value.is_null() {
+                rows.push(None);
+                continue;
+            }
+            let bytes = value.as_bytes().map_err(sqlx::Error::Decode)?;
+            let bytes: &[u8; 16] = bytes.try_into().map_err(|_| not_whole("UUID"))?;
+            rows.push(std::str::from_utf8(&spelled(bytes)).ok());
+        } else {
+            rows.push(text(row, 2 + column)?);
+        }
+    }
+    Ok(())
+}
+
+/// A UUID as Postgres spells it.
+fn spelled(uuid: &[u8; 16]) -> [u8; 36] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'-'; 36];
+    let mut at = 0;
+    for (index, byte) in uuid.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            at += 1;
+        }
+        text[at] = DIGITS[usize::from(byte >> 4)];
+        text[at + 1] = DIGITS[usize::from(byte & 15)];
+        at += 2;
+    }
+    text
 }
 
 /// Where a full page ends: at its last row with a whole key, since NULL has no place in an order. A page without any is
@@ -71,4 +105,15 @@ fn xmin(row: &PgRow) -> Result<u32, sqlx::Error> {
 
 fn not_whole(what: &str) -> sqlx::Error {
     sqlx::Error::Decode(format!("a {what} does not look like one").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spelled;
+
+    #[test]
+    fn a_uuid_is_spelled_as_postgres_spells_it() {
+        let bytes = [0xa0, 0xee, 0xbc, 0x99, 0x9c, 0x0b, 0x4e, 0xf8, 0xbb, 0x6d, 0x6b, 0xb9, 0xbd, 0x38, 0x0a, 0x11];
+        assert_eq!(&spelled(&bytes), b"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11");
+    }
 }

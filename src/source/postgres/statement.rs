@@ -154,15 +154,19 @@ fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A page of rows: time and writing transaction as they are, then key, state and columns as text.
+/// Whether a key of this type comes in the server's own form: the server takes longer than we to spell it.
+pub fn is_raw(kind: &str) -> bool {
+    kind == "uuid"
+}
+
+/// A page of rows: time as it is, writing transaction as text, then key (see [`is_raw`]), state and columns as text.
 pub fn rows(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment) -> (String, Args) {
     select(query, range, shape, moment, "")
 }
 
 /// The newest rows, in the form of a page: they tell what the labels hold today.
 pub fn sample(query: &RowsQuery, shape: &Shape, moment: &Moment, limit: u32) -> (String, Args) {
-    let range =
-        RowsRange { mode: None, floor: None, horizon: None, leave: None, settled_only: false, after: None, limit };
+    let range = RowsRange::of_everything(limit);
     select(query, &range, shape, moment, " desc")
 }
 
@@ -172,8 +176,9 @@ fn select(query: &RowsQuery, range: &RowsRange, shape: &Shape, moment: &Moment, 
     let mut select = vec![instant(&time, query, shape, &mut args)];
     // As text: a type that the driver does not know would make it ask the catalog in the middle of the statement.
     select.push(if moment.horizon.is_some() { "t.xmin::text".to_owned() } else { "null::text".to_owned() });
-    for column in &query.key {
-        select.push(format!("t.{}::text", quote(column)));
+    for (column, kind) in query.key.iter().zip(&shape.key_types) {
+        let cast = if is_raw(kind) { "" } else { "::text" };
+        select.push(format!("t.{}{cast}", quote(column)));
     }
     let expressions = query.transition.iter().chain(query.columns.iter().map(|(_, expression)| expression));
     for expression in expressions {

@@ -47,7 +47,7 @@ impl File {
         after: Option<PagePosition>,
         limit: u32,
     ) -> RowsPage {
-        let range = RowsRange { mode: None, floor, horizon: None, leave: None, settled_only: false, after, limit };
+        let range = RowsRange { floor, after, ..RowsRange::of_everything(limit) };
         self.source.read_rows(query, &range).await.expect("the table can be read")
     }
 }
@@ -324,8 +324,7 @@ async fn cells_are_text_and_parameters_are_bound() {
 #[tokio::test]
 async fn failures_say_what_mends_them() {
     let mut file = File::new(TEXT_KEYS).await;
-    let range =
-        RowsRange { mode: None, floor: None, horizon: None, leave: None, settled_only: false, after: None, limit: 1 };
+    let range = RowsRange::of_everything(1);
     let absent = file.source.read_rows(&query("none"), &range).await.expect_err("no table");
     assert_eq!((absent.reason, absent.message.contains("`none`")), (Reason::MissingTable, true));
     let mut keyless = query("t");
