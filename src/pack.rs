@@ -15,6 +15,9 @@ use serde::Deserialize;
 
 pub use load::{PackErrors, builtin};
 
+/// Labels that one metric may have; more could be read by nobody. A row's label cells have room for so many.
+pub const LABELS_PER_METRIC: usize = 16;
+
 /// One application's pack, as in `packs/<app>.yaml`.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

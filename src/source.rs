@@ -97,8 +97,6 @@ pub struct RowsQuery {
 /// Which rows a read is to bring.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowsRange {
-    /// The mode that the collector's cursor has so far, if any.
-    pub mode: Option<CursorMode>,
     /// Lower bound of the time column; none reads from the beginning.
     pub floor: Option<Micros>,
     /// Rows written by transactions below this are settled and known.
@@ -116,7 +114,7 @@ pub struct RowsRange {
 impl RowsRange {
     /// Everything there is, from the beginning.
     pub fn of_everything(limit: u32) -> Self {
-        RowsRange { mode: None, floor: None, horizon: None, leave: None, settled_only: false, after: None, limit }
+        RowsRange { floor: None, horizon: None, leave: None, settled_only: false, after: None, limit }
     }
 }
 

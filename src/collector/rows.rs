@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::config::{Limits, Start};
 use crate::family::{Family, Micros};
-use crate::pack;
+use crate::pack::{self, LABELS_PER_METRIC};
 use crate::source::{Moment, PagePosition, RowsPage, RowsQuery, RowsRange};
 use crate::telemetry::Ignored;
 
@@ -20,9 +20,6 @@ use super::seen::{KeyHash, Seen, SeenKeys};
 use super::series::SeriesSet;
 use super::tally::{Audit, Tally};
 use crate::source::{CursorMode, WindowCount};
-
-/// Labels a metric may have; more would not be readable either.
-pub const LABELS_PER_METRIC: usize = 16;
 
 /// What the operator sets for a rows collector.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -178,7 +175,6 @@ impl RowsCollector {
         };
         let after = cursor.sweep.as_ref().map(|sweep| sweep.after.clone()).or_else(|| cursor.resume.clone());
         RowsRange {
-            mode: Some(cursor.mode),
             floor: cursor.floor,
             horizon: cursor.horizon,
             leave: cursor.sweep.as_ref().filter(|_| cursor.settled_only).and_then(Sweep::leaves),
@@ -215,7 +211,8 @@ impl RowsCollector {
         let next_floor = sweep.floor;
         if cursor.phase == Phase::History && cursor.counted == 0 && self.settings.start == Start::All {
             // The count of all history began when its first row happened.
-            cursor.epoch_start = page.times.first().map_or(moment.now, |first| *first).min(moment.now);
+            // No start lies before 1970, where a time stamp of an exposition begins.
+            cursor.epoch_start = page.times.first().map_or(moment.now, |first| *first).min(moment.now).max(0);
         }
         // A series that a live row makes begins now: it is shown as 0 first, and grows from there. History begins at its
         // own beginning and is no growth.

@@ -303,3 +303,13 @@ fn a_sweep_that_goes_on_for_long_remembers_no_more_than_its_bound() {
     assert!(!collector.next_range().settled_only);
     assert_eq!(shown(&collector), [("kind=\"x\"".to_owned(), 13.0)]);
 }
+
+#[test]
+fn a_count_of_all_history_begins_with_its_first_row_but_not_before_1970() {
+    for (first, start) in [(500, 500 * SECOND), (-500, 0)] {
+        let mut collector = collector_of(PLAIN, settings(Start::All, 100));
+        collector.begin(&moment(1000, 50));
+        collector.fold(&page(moment(1000, 50), &[(&["a", "x"], first, 10)]), 0);
+        assert_eq!(collector.families(Micros::MAX)[0].series[0].start, Some(start));
+    }
+}

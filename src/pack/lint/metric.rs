@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::{At, Lint};
 use crate::family::Kind;
-use crate::pack::{Collector, Metric};
+use crate::pack::{Collector, LABELS_PER_METRIC, Metric};
 
 /// Prefixes whose names belong to Rowmetry, to Prometheus or to the exporters that dashboards know them from.
 const RESERVED_PREFIXES: [&str; 5] = ["rowmetry_", "process_", "scrape_", "pg_", "redis_"];
@@ -117,6 +117,12 @@ fn value(lint: &mut Lint<'_>, metric: &Metric, kind: Kind, at: &At) {
 }
 
 fn labels(lint: &mut Lint<'_>, metric: &Metric, at: &At) {
+    if metric.labels.len() > LABELS_PER_METRIC {
+        lint.complain(
+            &at.key("labels"),
+            format!("{} labels are more than the {LABELS_PER_METRIC} that one metric may have", metric.labels.len()),
+        );
+    }
     let mut seen = BTreeSet::new();
     for (index, label) in metric.labels.iter().enumerate() {
         let at = at.key("labels").key(&index.to_string());

@@ -115,6 +115,16 @@ fn metrics_keep_to_the_rules_of_their_kind() {
 }
 
 #[test]
+fn labels_are_as_many_as_a_row_has_room_for() {
+    let metric = |labels: usize| {
+        let labels: Vec<String> = (0..labels).map(|label| format!("{{name: l{label}, column: kind}}")).collect();
+        of_metric(&format!("{{counter: a_total, help: x, labels: [{}]}}", labels.join(", ")))
+    };
+    assert_eq!(metric(crate::pack::LABELS_PER_METRIC), Vec::<String>::new());
+    expect(&metric(crate::pack::LABELS_PER_METRIC + 1), "17 labels are more than the 16");
+}
+
+#[test]
 fn collectors_keep_to_their_rules() {
     let metric = "metrics:\n      - {counter: plants_total, help: x}";
     let rows = "rows: {table: sprout, key: id, time: at";
