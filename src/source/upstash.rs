@@ -31,6 +31,10 @@ impl Keyspace for UpstashRest {
         &self.name
     }
 
+    fn database(&self) -> i64 {
+        0
+    }
+
     fn spend(&self) -> &Spend {
         &self.spend
     }
