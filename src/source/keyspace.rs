@@ -7,6 +7,8 @@ pub mod info;
 pub mod keys;
 mod pattern;
 pub mod refusal;
+#[cfg(test)]
+mod scripted;
 mod tally;
 
 use async_trait::async_trait;
