@@ -1,9 +1,10 @@
-//! `rowmetry demo`: the whole thing on an embedded database with live traffic, and nothing left behind.
+//! `rowmetry demo`: the whole thing on embedded databases with live traffic, and nothing left behind.
 //!
-//! The traffic writes to a SQLite file in a temporary folder; Rowmetry reads it as it would read any other. Nothing here
+//! The traffic writes to SQLite files in a temporary folder; Rowmetry reads them as it would read any other. Nothing here
 //! takes a short cut into the store.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -11,8 +12,8 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::config::{Settings, SourceSettings, Start, WebSettings};
-use crate::demo::{Progress, Traffic};
-use crate::pack::{self, System};
+use crate::demo::{Place, Places, Progress, Traffic};
+use crate::pack::{self, Pack, System};
 use crate::schedule::clock;
 use crate::telemetry::State;
 
@@ -48,12 +49,12 @@ pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
     let folder =
         tempfile::Builder::new().prefix("rowmetry-demo-").tempdir().context("cannot make a temporary folder")?;
     let mut stop = Stop::listen()?;
-    let traffic = Traffic::prepare(folder.path(), request.seed, std::sync::Arc::new(clock::now)).await?;
+    let traffic = Traffic::prepare(folder.path(), request.seed, Arc::new(clock::now)).await?;
     let progress = traffic.progress();
-    let app = App::start(settings(&request, &traffic)?).await?;
+    let app = App::start(settings(&request, &traffic.places())?).await?;
     let address = app.address();
     say(&format!(
-        "\n  Rowmetry's demo: made-up applications live in an embedded database, and these are their true metrics.\n\n\
+        "\n  Rowmetry's demo: made-up applications live in embedded databases, and these are their true metrics.\n\n\
          \x20 front page   http://{address}/\n\
          \x20 metrics      http://{address}/metrics\n\
          \x20 ready        http://{address}/readyz\n\n\
@@ -89,28 +90,34 @@ pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings(request: &DemoRequest, traffic: &Traffic) -> anyhow::Result<Settings> {
-    let mut source = SourceSettings::new("demo", System::Sqlite, SecretString::from(traffic.database_url()));
-    source.interval = INTERVAL;
-    source.start = Start::All;
-    source.audit_interval = INTERVAL * 30;
+fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> {
     let packs = pack::builtin()?;
-    // What a pack reads rarely for a production database's sake is read often here.
-    source.intervals = packs
-        .iter()
-        .flat_map(|pack| pack.collectors.iter().map(move |collector| format!("{}/{}", pack.app, collector.name)))
-        .map(|path| (path, INTERVAL))
-        .collect();
+    let sources = places.databases.iter().map(|place| database(place, &packs)).collect();
     Ok(Settings {
         listen: request.listen,
         state_dir: None,
-        sources: vec![source],
+        sources,
         packs,
         parameters: std::collections::BTreeMap::new(),
         limits: crate::config::Limits::default(),
         web: WebSettings::default(),
         zero_first: ZERO_FIRST,
     })
+}
+
+fn database(place: &Place, packs: &[Arc<Pack>]) -> SourceSettings {
+    let mut source = SourceSettings::new(&place.app, System::Sqlite, SecretString::from(place.url.clone()));
+    source.packs = Some(vec![place.app.clone()]);
+    source.interval = INTERVAL;
+    source.start = Start::All;
+    source.audit_interval = INTERVAL * 30;
+    // What a pack reads rarely for a production database's sake is read often here.
+    let own = packs.iter().filter(|pack| pack.app == place.app);
+    source.intervals = own
+        .flat_map(|pack| pack.collectors.iter().map(move |collector| format!("{}/{}", pack.app, collector.name)))
+        .map(|path| (path, INTERVAL))
+        .collect();
+    source
 }
 
 async fn show_progress(app: &App, progress: &Progress) {

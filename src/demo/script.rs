@@ -65,15 +65,6 @@ struct Burst {
     times: f64,
 }
 
-impl Script {
-    /// The history that all scripts share.
-    pub(super) fn longest_history(scripts: &[Script]) -> History {
-        let span = scripts.iter().map(|script| script.history.span).max().unwrap_or(0);
-        let rate = scripts.iter().map(|script| script.history.rate).fold(0.0, f64::max);
-        History { span, rate }
-    }
-}
-
 impl Action {
     /// The time from one to the next, on average, in microseconds.
     pub(super) fn every_micros(&self) -> f64 {
