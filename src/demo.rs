@@ -1,11 +1,16 @@
 //! A made-up life for the built-in packs: for each application an SQLite file with its tables, some history, and traffic
-//! that goes on.
+//! that goes on; where it has them, keys in a Redis and answers over HTTP.
 //!
 //! What happens is data (`packs/demo/*.yaml`); this code draws lots and keeps the time. The same seed and the same start
-//! make the same rows. Nothing here reads the database for metrics, and nothing but the demo uses it.
+//! make the same rows. Nothing here reads anything for metrics, and nothing but the demo uses it.
 
+mod database;
 mod draw;
+mod key_server;
+mod key_writer;
 mod life;
+mod page_server;
+mod resp;
 mod script;
 mod timetable;
 
@@ -16,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::family::Micros;
+use key_server::Kept;
 use life::Life;
 
 /// How often what is due is written, so rows lie in the table at most so long after their time.
@@ -51,6 +57,22 @@ pub enum DemoError {
         /// What SQLite said.
         source: sqlx::Error,
     },
+    /// A loopback port could not be listened at.
+    #[error("the demo's {app} finds no port on 127.0.0.1; see that the loopback interface is up")]
+    Listen {
+        /// Which application.
+        app: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The keys' server failed.
+    #[error("`{what}` of the demo could not use its keys; see that nobody ended its redis-server")]
+    Keys {
+        /// The action.
+        what: String,
+        /// What the server or the system said.
+        source: std::io::Error,
+    },
 }
 
 /// What the traffic has done so far. Counted while it runs.
@@ -84,8 +106,12 @@ pub struct TrafficSummary {
 /// Where the demo's applications can be read, each list in the order of their names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
-    /// Databases.
+    /// Databases: every application has one.
     pub databases: Vec<Place>,
+    /// Redis servers of those that have keys.
+    pub redis: Vec<Place>,
+    /// Base URLs, without a path, of those that answer over HTTP.
+    pub web: Vec<Place>,
 }
 
 /// Something of one application that can be read.
@@ -105,25 +131,33 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// Makes the databases in a folder, with their tables and a history that ends now. Databases of an earlier demo in
-    /// the same folder are removed.
+    /// Makes the databases in a folder, with their tables and a history that ends now, and starts what the applications
+    /// keep their keys in and answer with. Databases of an earlier demo in the same folder are removed.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// When the folder cannot be written, or no port on 127.0.0.1 be listened at.
     pub async fn prepare(folder: &Path, seed: u64, clock: Clock) -> Result<Self, DemoError> {
-        let now = clock();
+        Traffic::prepare_kept(folder, seed, clock, Kept::ByWhatIsInstalled).await
+    }
+
+    async fn prepare_kept(folder: &Path, seed: u64, clock: Clock, kept: Kept) -> Result<Self, DemoError> {
         let mut lives = Vec::new();
         for script in script::builtin()? {
-            lives.push(Life::begin(script, folder, seed, now).await?);
+            lives.push(Life::begin(script, folder, seed, &clock, kept).await?);
         }
-        lives.sort_by(|one, other| one.app().cmp(other.app()));
         Ok(Traffic { lives, clock, progress: Arc::default() })
     }
 
     /// Where everything can be read.
     pub fn places(&self) -> Places {
-        let database = |life: &Life| Place { app: life.app().to_owned(), url: life.database_url() };
-        Places { databases: self.lives.iter().map(database).collect() }
+        let places = |url: fn(&Life) -> Option<String>| {
+            self.lives.iter().filter_map(|life| Some(Place { app: life.app().to_owned(), url: url(life)? })).collect()
+        };
+        Places {
+            databases: places(|life| Some(life.database_url())),
+            redis: places(Life::redis_url),
+            web: places(Life::web_url),
+        }
     }
 
     /// Counts that go on while the traffic runs.
@@ -131,7 +165,7 @@ impl Traffic {
         Arc::clone(&self.progress)
     }
 
-    /// How many things happen in a second when the rate is 1, in all applications together.
+    /// How often something is written to the tables in a second when the rate is 1, in all applications together.
     pub fn events_per_second(&self) -> f64 {
         self.lives.iter().map(Life::events_per_second).sum()
     }
@@ -139,7 +173,7 @@ impl Traffic {
     /// Lets things happen, `rate` times as often as the scripts say, until `shutdown` is ready.
     ///
     /// # Errors
-    /// When a database cannot be written any more.
+    /// When a database cannot be written any more, or a keys' server is gone.
     pub async fn run(mut self, rate: f64, shutdown: impl Future<Output = ()>) -> Result<TrafficSummary, DemoError> {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut ticks = tokio::time::interval(STEP);
@@ -159,7 +193,7 @@ impl Traffic {
     /// Does what is due until `now`, at most one portion of each application; answers how many events that were.
     ///
     /// # Errors
-    /// When a database cannot be written.
+    /// When a database cannot be written, or a keys' server is gone.
     pub async fn advance(&mut self, now: Micros, rate: f64) -> Result<usize, DemoError> {
         let mut events = 0;
         for life in &mut self.lives {

@@ -1,21 +1,19 @@
-//! One application's life: a database file of its own, lots of its own, and its own time to come.
+//! One application's life: a database file of its own, perhaps keys and pages, lots of its own, and its own time to come.
 //!
 //! What one application does never depends on another, so a new script changes nothing for those that are there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-
+use super::database::Database;
 use super::draw::{Lots, Value};
-use super::script::{Action, Script, Statement};
+use super::key_server::{Kept, KeyServer};
+use super::key_writer::{KeyRow, KeyWriter, Use};
+use super::page_server::{Page, PageServer};
+use super::script::{Action, Effect, Script, Statement};
 use super::timetable::{First, Timetable};
-use super::{DemoError, Progress};
+use super::{Clock, DemoError, Progress};
 use crate::family::Micros;
-
-/// How long a writer waits for a reader or another writer to leave the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Events that are written in one transaction. A demo that could not write for a while catches up in such portions.
 const EVENTS_A_TRANSACTION: usize = 2000;
@@ -26,39 +24,51 @@ const CATCH_UP: Duration = Duration::from_secs(600);
 /// One application with a history, and what it is going to do.
 pub(super) struct Life {
     app: String,
-    path: PathBuf,
-    connection: SqliteConnection,
     actions: Vec<Action>,
     timetable: Timetable,
     lots: Lots,
+    world: World,
+}
+
+/// What an application writes to.
+struct World {
+    database: Database,
+    keys: Option<(KeyWriter, KeyServer)>,
+    pages: Option<PageServer>,
 }
 
 impl Life {
-    /// Makes the database, with its tables and a history that ends now. One of an earlier demo in the same folder is
-    /// removed.
-    pub(super) async fn begin(script: Script, folder: &Path, seed: u64, now: Micros) -> Result<Self, DemoError> {
-        let path = folder.join(format!("{}.db", script.app));
+    /// Makes the database, with its tables and a history that ends now, and starts what keeps the keys and answers at the
+    /// paths that the script has. A database of an earlier demo in the same folder is removed.
+    pub(super) async fn begin(
+        script: Script,
+        folder: &Path,
+        seed: u64,
+        clock: &Clock,
+        kept: Kept,
+    ) -> Result<Self, DemoError> {
+        let now = clock();
         let mut lots = Lots::new(xxhash_rust::xxh3::xxh3_64_with_seed(script.app.as_bytes(), seed));
-        let mut connection = open(&path).await?;
+        let mut world = World::open(&script, folder, clock, kept).await?;
         let progress = Progress::default();
-        begin(&mut connection).await?;
-        sqlx::raw_sql(AssertSqlSafe(script.schema))
-            .execute(&mut connection)
-            .await
-            .map_err(|source| DemoError::Statement { what: format!("schema of {}", script.app), source })?;
+        world.database.begin().await?;
+        world.database.plain(&format!("schema of {}", script.app), script.schema).await?;
         for seeded in &script.seed {
-            for _ in 0..seeded.seeds() {
-                perform(&mut connection, seeded, now, &mut lots, &progress).await?;
-            }
+            world.repeat(seeded, now, &mut lots, &progress).await?;
         }
-        let (history, actions) = (script.history, script.actions);
+        let (history, mut actions) = (script.history, script.actions);
         let mut past = Timetable::new(&actions, now - history.span, history.rate, First::InItsTime, &mut lots);
         while let Some((index, at)) = past.next_until(now, &actions, history.rate, &mut lots) {
-            perform(&mut connection, &actions[index], at, &mut lots, &progress).await?;
+            world.perform(&actions[index], at, &mut lots, &progress).await?;
         }
-        commit(&mut connection).await?;
+        // Keys and answers have no history: they are as they are now.
+        for action in &script.outward {
+            world.repeat(action, now, &mut lots, &progress).await?;
+        }
+        world.database.commit().await?;
+        actions.extend(script.outward);
         let timetable = Timetable::new(&actions, now, 1.0, First::Soon, &mut lots);
-        Ok(Life { app: script.app, path, connection, actions, timetable, lots })
+        Ok(Life { app: script.app, actions, timetable, lots, world })
     }
 
     /// The application's name.
@@ -68,12 +78,23 @@ impl Life {
 
     /// Where the database is, as a source's `url`.
     pub(super) fn database_url(&self) -> String {
-        format!("sqlite:{}", self.path.display())
+        format!("sqlite:{}", self.world.database.path().display())
     }
 
-    /// How many things happen in a second when the rate is 1.
+    /// Where the keys are, as a source's `url`.
+    pub(super) fn redis_url(&self) -> Option<String> {
+        self.world.keys.as_ref().map(|(_, server)| format!("redis://{}", server.address()))
+    }
+
+    /// Where the pages are, without a path.
+    pub(super) fn web_url(&self) -> Option<String> {
+        self.world.pages.as_ref().map(|pages| format!("http://{}", pages.address()))
+    }
+
+    /// How often something is written to the tables in a second when the rate is 1.
     pub(super) fn events_per_second(&self) -> f64 {
-        self.actions.iter().map(|action| 1e6 / action.every_micros()).sum()
+        let written = self.actions.iter().filter(|action| matches!(action.effect, Effect::Write(_)));
+        written.map(|action| 1e6 / action.every_micros()).sum()
     }
 
     /// Does what is due until `now`, at most one portion, in one transaction; answers how many events that were.
@@ -83,91 +104,124 @@ impl Life {
         while events < EVENTS_A_TRANSACTION {
             let Some((index, at)) = self.timetable.next_until(now, &self.actions, rate, &mut self.lots) else { break };
             if events == 0 {
-                begin(&mut self.connection).await?;
+                self.world.database.begin().await?;
             }
-            perform(&mut self.connection, &self.actions[index], at, &mut self.lots, progress).await?;
+            self.world.perform(&self.actions[index], at, &mut self.lots, progress).await?;
             events += 1;
         }
         if events > 0 {
-            commit(&mut self.connection).await?;
+            self.world.database.commit().await?;
         }
         Ok(events)
     }
 
-    /// Closes the database.
+    /// Closes the database; the rest ends by itself.
     pub(super) async fn close(self) -> Result<(), DemoError> {
-        self.connection.close().await.map_err(|source| DemoError::Statement { what: "close".into(), source })
+        self.world.database.close().await
     }
 
     /// The connection that it writes with.
     #[cfg(test)]
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+    pub(super) fn connection(&mut self) -> &mut sqlx::SqliteConnection {
+        self.world.database.connection()
     }
 }
 
-async fn open(path: &Path) -> Result<SqliteConnection, DemoError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        // A file that is not there needs no removing; one that cannot be removed fails when it is opened or filled.
-        let _ = std::fs::remove_file(PathBuf::from(name));
+impl World {
+    async fn open(script: &Script, folder: &Path, clock: &Clock, kept: Kept) -> Result<Self, DemoError> {
+        let has = |wanted: fn(&Effect) -> bool| script.outward.iter().any(|action| wanted(&action.effect));
+        let listen = |source| DemoError::Listen { app: script.app.clone(), source };
+        let database = Database::create(folder.join(format!("{}.db", script.app))).await?;
+        let mut world = World { database, keys: None, pages: None };
+        if has(|effect| matches!(effect, Effect::Keys(..))) {
+            let server = KeyServer::start(kept, folder, &script.app, clock.clone()).await.map_err(listen)?;
+            let writer = KeyWriter::connect(server.address()).await.map_err(listen)?;
+            world.keys = Some((writer, server));
+        }
+        if has(|effect| matches!(effect, Effect::Page(..))) {
+            world.pages = Some(PageServer::start().await.map_err(listen)?);
+        }
+        Ok(world)
     }
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Off)
-        .busy_timeout(BUSY_TIMEOUT)
-        .disable_statement_logging()
-        .connect()
-        .await
-        .map_err(|source| DemoError::Open { path: path.to_owned(), source })
-}
 
-async fn begin(connection: &mut SqliteConnection) -> Result<(), DemoError> {
-    run_plain(connection, "begin immediate").await
-}
-
-async fn commit(connection: &mut SqliteConnection) -> Result<(), DemoError> {
-    run_plain(connection, "commit").await
-}
-
-async fn run_plain(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), DemoError> {
-    let done = sqlx::query(sql).execute(connection).await;
-    done.map(|_| ()).map_err(|source| DemoError::Statement { what: sql.into(), source })
-}
-
-/// Lets one thing happen at a time: draws its lots once, then runs its statements.
-async fn perform(
-    connection: &mut SqliteConnection,
-    action: &Action,
-    at: Micros,
-    lots: &mut Lots,
-    progress: &Progress,
-) -> Result<(), DemoError> {
-    let values = action.draw(at, lots);
-    for statement in &action.statements {
-        let rows = run_statement(connection, statement, &values)
-            .await
-            .map_err(|source| DemoError::Statement { what: action.name.clone(), source })?;
-        progress.add(rows);
+    /// Lets happen what there is to be at the beginning, as often as the script says.
+    async fn repeat(
+        &mut self,
+        action: &Action,
+        at: Micros,
+        lots: &mut Lots,
+        progress: &Progress,
+    ) -> Result<(), DemoError> {
+        for _ in 0..action.times_at_first() {
+            self.perform(action, at, lots, progress).await?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Lets one thing happen: draws its lots once, then does what it says.
+    async fn perform(
+        &mut self,
+        action: &Action,
+        at: Micros,
+        lots: &mut Lots,
+        progress: &Progress,
+    ) -> Result<(), DemoError> {
+        let values = action.draw(at, lots);
+        match &action.effect {
+            Effect::Write(statements) => {
+                for statement in statements {
+                    progress.add(self.database.write(&action.name, statement, &values).await?);
+                }
+                Ok(())
+            }
+            Effect::Keys(how, question) => self.use_keys(&action.name, *how, question, &values).await,
+            Effect::Page(path, question) => self.put_page(&action.name, path, question, &values).await,
+        }
+    }
+
+    async fn use_keys(
+        &mut self,
+        what: &str,
+        how: Use,
+        question: &Statement,
+        values: &[Value],
+    ) -> Result<(), DemoError> {
+        let rows: Vec<KeyRow> = self.database.ask(what, question, values).await?.into_iter().map(key_row).collect();
+        let Some((writer, _)) = &mut self.keys else { return Ok(()) };
+        let done = writer.use_keys(how, &rows).await;
+        done.map_err(|source| DemoError::Keys { what: what.to_owned(), source })
+    }
+
+    async fn put_page(
+        &mut self,
+        what: &str,
+        path: &str,
+        question: &Statement,
+        values: &[Value],
+    ) -> Result<(), DemoError> {
+        let row = self.database.ask(what, question, values).await?.into_iter().next();
+        if let (Some(pages), Some(row)) = (&self.pages, row) {
+            pages.put(path, page(row));
+        }
+        Ok(())
+    }
 }
 
-async fn run_statement(
-    connection: &mut SqliteConnection,
-    statement: &Statement,
-    values: &[Value],
-) -> Result<u64, sqlx::Error> {
-    let mut query = sqlx::query(AssertSqlSafe(statement.sql.clone()));
-    for index in &statement.values {
-        query = match &values[*index] {
-            Value::Text(text) => query.bind(text.clone()),
-            Value::Whole(whole) => query.bind(*whole),
-            Value::Real(real) => query.bind(*real),
-        };
+/// A key, what it is set to or its limit, and how many seconds it lives.
+fn key_row(cells: Vec<String>) -> KeyRow {
+    let mut cells = cells.into_iter();
+    let mut next = || cells.next().unwrap_or_default();
+    KeyRow { key: next(), value: next(), seconds: next().parse().unwrap_or(0) }
+}
+
+/// A status, a media type, a body, and how many milliseconds the answer takes.
+fn page(cells: Vec<String>) -> Page {
+    let mut cells = cells.into_iter();
+    let mut next = || cells.next().unwrap_or_default();
+    Page {
+        status: next().parse().unwrap_or(0),
+        kind: next(),
+        body: next(),
+        delay: Duration::from_millis(next().parse().unwrap_or(0)),
     }
-    Ok(query.execute(connection).await?.rows_affected())
 }

@@ -7,7 +7,7 @@ const START: Micros = 1_800_000_000_000_000;
 const SECOND: Micros = 1_000_000;
 
 async fn traffic(folder: &Path, seed: u64) -> Traffic {
-    Traffic::prepare(folder, seed, Arc::new(|| START)).await.expect("the demo's scripts run")
+    Traffic::prepare_kept(folder, seed, Arc::new(|| START), Kept::Within).await.expect("the demo's scripts run")
 }
 
 async fn let_pass(traffic: &mut Traffic, seconds: i64) {
@@ -121,7 +121,7 @@ async fn traffic_runs_until_it_is_told_to_stop() {
     // Two seconds pass between two looks.
     let looks = AtomicU64::new(0);
     let clock: Clock = Arc::new(move || START + looks.fetch_add(1, Ordering::Relaxed) as i64 * 2 * SECOND);
-    let traffic = Traffic::prepare(folder.path(), 4, clock).await.expect("the demo's scripts run");
+    let traffic = Traffic::prepare_kept(folder.path(), 4, clock, Kept::Within).await.expect("the demo's scripts run");
     let scripts = script::builtin().expect("the demo's scripts are right");
     let url = |script: &script::Script| format!("sqlite:{}/{}.db", folder.path().display(), script.app);
     let urls: Vec<String> = traffic.places().databases.into_iter().map(|place| place.url).collect();
@@ -164,8 +164,9 @@ async fn an_application_lives_as_it_would_alone() {
     let_pass(&mut together, 10).await;
     let script = script::builtin().expect("the demo's scripts are right").pop().expect("there is one");
     let app = format!("{}.", script.app);
-    let life = Life::begin(script, folders[1].path(), 6, START).await.expect("it runs");
-    let mut alone = Traffic { lives: vec![life], clock: Arc::new(|| START), progress: Arc::default() };
+    let clock: Clock = Arc::new(|| START);
+    let life = Life::begin(script, folders[1].path(), 6, &clock, Kept::Within).await.expect("it runs");
+    let mut alone = Traffic { lives: vec![life], clock, progress: Arc::default() };
     let_pass(&mut alone, 10).await;
     let all = everything(&mut together).await;
     let of_the_app: Vec<&String> = all.iter().filter(|row| row.starts_with(&app)).collect();

@@ -34,7 +34,7 @@ impl Timetable {
     /// Begins at `start`; `rate` is how often things happen, 1 as the script says.
     pub(super) fn new(actions: &[Action], start: Micros, rate: f64, when: First, lots: &mut Lots) -> Self {
         let first = |action: &Action, lots: &mut Lots| {
-            let every = action.every_micros() / rate;
+            let every = action.every_micros() / action.rate(rate);
             let within = if when == First::Soon { every.min(FIRST_WITHIN) } else { every };
             start + (within * lots.unit()) as Micros
         };
@@ -55,7 +55,7 @@ impl Timetable {
         }
         let action = &actions[index];
         let busy = 1.0 + SWING * (std::f64::consts::TAU * (at as f64 / HOUR).fract()).sin();
-        let factor = rate * busy * action.burst_factor(at);
+        let factor = action.rate(rate) * busy * action.burst_factor(at);
         let pause = action.every_micros() / factor.max(f64::MIN_POSITIVE) * (0.5 + lots.unit());
         self.due[index] = at.saturating_add((pause as Micros).max(1));
         Some((index, at))
