@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::collector::Guard;
 use crate::config::{Settings, SourceSettings};
-use crate::schedule::{self, Context, clock};
+use crate::schedule::{self, Context, NamesBoard, clock};
 use crate::state::State;
 use crate::store::{Board, Store};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
@@ -286,6 +286,7 @@ fn context(
         metrics,
         guard: Arc::new(Guard::new(settings.limits.label_length)),
         settings: settings.clone(),
+        names: NamesBoard::default(),
     })
 }
 
@@ -296,7 +297,8 @@ fn shared(settings: &Settings) -> String {
 
 /// What one source depends on. It holds the URL, so it is never printed.
 fn fingerprint(source: &SourceSettings) -> String {
-    format!("{source:?} {}", source.url.expose_secret())
+    let token = source.token.as_ref().map(ExposeSecret::expose_secret);
+    format!("{source:?} {} {token:?}", source.url.expose_secret())
 }
 
 fn reload_hook(ask: mpsc::Sender<oneshot::Sender<Result<(), Vec<String>>>>) -> web::ReloadHook {

@@ -7,14 +7,17 @@ pub mod estimate;
 mod role;
 mod text;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::collector::guard::Guard;
 use crate::config::{Settings, SourceSettings, address};
+use crate::family::Micros;
 use crate::pack::{Collector, Pack, System, lint};
-use crate::source::{Examination, RowsQuery, SAMPLE_ROWS, SnapshotQuery, Source};
+use crate::source::keyspace::keys::KeysSettings;
+use crate::source::{Examination, Opened, RowsQuery, SAMPLE_ROWS, Wanted};
 use crate::telemetry::{Failure, Reason};
 
 pub use estimate::{PersonalData, SeriesEstimate};
@@ -33,7 +36,7 @@ pub struct SourceReport {
     pub source: String,
     /// Where it is, without its secret.
     pub address: String,
-    /// `postgres` or `sqlite`.
+    /// `postgres`, `sqlite`, `redis`, `upstash`, `pgbouncer` or `http`.
     pub system: &'static str,
     /// Why it cannot be asked at all, if so.
     pub failure: Option<FailureReport>,
@@ -141,37 +144,49 @@ impl Report {
 }
 
 /// A source by its name, or why it could not even be made.
-pub type NamedSource = (String, Result<Box<dyn Source>, Failure>);
+pub type NamedSource = (String, Result<Opened, Failure>);
 
-/// Asks every source of the settings; those that are not given are left out.
-pub async fn check(settings: &Settings, sources: &[NamedSource]) -> Report {
+/// Asks every source of the settings; those that are not given are left out. `now` is the time of the look.
+pub async fn check(settings: &Settings, sources: &[NamedSource], now: Micros) -> Report {
     let guard = Guard::new(settings.limits.label_length);
-    let mut report = Report::default();
-    for of in &settings.sources {
+    let mut reports: BTreeMap<usize, SourceReport> = BTreeMap::new();
+    let mut packs_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    // Databases first: what has no tables follows the packs of its application's database.
+    let mut order: Vec<usize> = (0..settings.sources.len()).collect();
+    order.sort_by_key(|index| settings.sources[*index].upstream.database().is_none());
+    for index in order {
+        let of = &settings.sources[index];
         let Some((_, source)) = sources.iter().find(|(name, _)| *name == of.name) else { continue };
         let mut found = SourceReport {
             source: of.name.clone(),
             address: address::shown(&of.url),
-            system: of.system.as_str(),
+            system: of.upstream.as_str(),
             failure: None,
             note: None,
             packs: Vec::new(),
             role: None,
         };
         match source {
-            Ok(source) => Check { settings, of, source: &**source, guard: &guard }.source(&mut found).await,
+            Ok(source) => {
+                let followed = of.database.as_ref().and_then(|name| packs_of.get(name)).cloned().unwrap_or_default();
+                Check { settings, of, source, guard: &guard, followed, now }.source(&mut found).await;
+            }
             Err(failure) => found.failure = Some(failure.clone().into()),
         }
-        report.sources.push(found);
+        packs_of.insert(of.name.clone(), found.packs.iter().map(|pack| pack.pack.clone()).collect());
+        reports.insert(index, found);
     }
-    report
+    Report { sources: reports.into_values().collect() }
 }
 
 struct Check<'a> {
     settings: &'a Settings,
     of: &'a SourceSettings,
-    source: &'a dyn Source,
+    source: &'a Opened,
     guard: &'a Guard,
+    /// The packs of the application's database.
+    followed: Vec<String>,
+    now: Micros,
 }
 
 impl Check<'_> {
@@ -185,15 +200,21 @@ impl Check<'_> {
         };
         if packs.is_empty() {
             let known: Vec<&str> = self.settings.packs.iter().map(|pack| pack.app.as_str()).collect();
-            found.note = Some(format!(
-                "no pack applies: none finds its `detect` tables here. Name one under `packs` of the source, or check that \
-                 the role may see the tables. Known packs: {}",
-                known.join(", ")
-            ));
+            let why = match self.source {
+                Opened::Database(_) => {
+                    "no pack applies: none finds its `detect` tables here. Name one under `packs` of the source, or check \
+                     that the role may see the tables"
+                }
+                _ => {
+                    "no pack applies: name one under `packs` of the source, or name the application's database under `database`"
+                }
+            };
+            found.note = Some(format!("{why}. Known packs: {}", known.join(", ")));
         }
         for pack in packs {
             let mut collectors = Vec::new();
-            for collector in &pack.collectors {
+            let reads = self.of.upstream.reads();
+            for collector in pack.collectors.iter().filter(|collector| collector.reads() == reads) {
                 match self.collector(&pack, collector).await {
                     Ok(report) => collectors.push(report),
                     Err(failure) => {
@@ -207,21 +228,33 @@ impl Check<'_> {
                 return;
             }
         }
-        found.role = (self.of.system == System::Postgres).then(|| role::sql(&self.needs(found))).flatten();
+        let is_postgres = self.of.upstream.database() == Some(System::Postgres);
+        found.role = is_postgres.then(|| role::sql(&self.needs(found))).flatten();
     }
 
-    /// The packs that the source names, or those whose `detect` tables are all there.
+    /// The packs that the source names; else those of its kind of server, and those whose `detect` tables are all there or that
+    /// the application's database has.
     async fn packs(&self) -> Result<Vec<Arc<Pack>>, Failure> {
+        let reads = self.of.upstream.reads();
         let mut applying = Vec::new();
-        for pack in &self.settings.packs {
-            let named = self.of.packs.as_ref().map(|names| names.contains(&pack.app));
-            if named == Some(false) || named.is_none() && pack.detect.is_empty() {
-                continue;
-            }
-            let existing = self.source.existing_tables(&pack.detect).await?;
-            if named == Some(true) || pack.detect.iter().all(|table| existing.contains(table)) {
+        for pack in self.settings.packs.iter().filter(|pack| pack.has_collectors_for(reads)) {
+            let applies = match (&self.of.packs, pack.common, self.source) {
+                (Some(names), ..) => names.contains(&pack.app),
+                (None, Some(kind), _) => self.of.upstream.is(kind),
+                (None, None, Opened::Database(database)) => {
+                    !pack.detect.is_empty() && {
+                        let existing = database.existing_tables(&pack.detect).await?;
+                        pack.detect.iter().all(|table| existing.contains(table))
+                    }
+                }
+                (None, None, _) => self.followed.contains(&pack.app),
+            };
+            if applies {
                 applying.push(Arc::clone(pack));
             }
+        }
+        if self.of.packs.is_none() && self.source.is_endpoint() && applying.iter().any(|pack| pack.common.is_none()) {
+            applying.retain(|pack| pack.common.is_none());
         }
         Ok(applying)
     }
@@ -229,28 +262,36 @@ impl Check<'_> {
     /// Fails only for what concerns the whole source.
     async fn collector(&self, pack: &Pack, collector: &Collector) -> Result<CollectorReport, Failure> {
         let mut report = CollectorReport { collector: collector.name.clone(), ..CollectorReport::default() };
-        if self.of.skip.contains(&format!("{}/{}", pack.app, collector.name)) {
+        if [format!("{}/{}", pack.app, collector.name), pack.app.clone()].iter().any(|name| self.of.skip.contains(name))
+        {
             report.skipped = true;
             return Ok(report);
         }
         let parameters = self.settings.parameters_of(pack);
-        let (examined, columns): (_, Vec<(String, usize)>) = match (&collector.rows, &collector.snapshot) {
-            (Some(rows), _) => {
-                let query = RowsQuery::of(rows, self.of.system, parameters);
+        let (examined, columns): (_, Vec<(String, usize)>) = match (&collector.rows, self.source) {
+            (Some(rows), Opened::Database(database)) => {
+                let query = RowsQuery::of(rows, database.system(), parameters);
                 let leading = query.key.len() + usize::from(query.transition.is_some());
                 let columns =
                     query.columns.iter().enumerate().map(|(n, (name, _))| (name.clone(), leading + n)).collect();
-                (self.source.examine_rows(&query).await, columns)
+                (database.examine_rows(&query).await, columns)
             }
-            (None, Some(snapshot)) => {
+            _ => {
                 let names: Vec<String> = lint::used_columns(collector).into_iter().map(str::to_owned).collect();
                 let columns = names.iter().cloned().enumerate().map(|(n, name)| (name, n)).collect();
-                let limit = self.settings.limits.snapshot_rows;
-                let query = SnapshotQuery::of(snapshot, names, self.of.system, parameters, limit);
-                (self.source.examine_snapshot(&query).await, columns)
+                let limits = self.settings.limits;
+                let reader = self.source.reader(Wanted {
+                    collector,
+                    columns: names,
+                    parameters,
+                    row_limit: limits.snapshot_rows,
+                    keys: KeysSettings { per_second: self.of.budget.per_second, key_limit: limits.seen_keys },
+                    names: &|_| None,
+                });
+                // Collectors that read another kind of source were left out.
+                let Some(mut reader) = reader else { return Ok(report) };
+                (reader.examine(self.now).await, columns)
             }
-            // Lint lets no such collector through.
-            (None, None) => return Ok(report),
         };
         match examined {
             Ok(examination) => self.fill(&mut report, collector, examination, &columns),

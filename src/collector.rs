@@ -8,6 +8,7 @@ pub mod cursor;
 pub mod exact;
 pub mod guard;
 pub mod histogram;
+pub mod observed;
 pub mod record;
 pub mod rows;
 pub mod seen;
@@ -17,6 +18,7 @@ pub mod tally;
 
 pub use exact::Exact;
 pub use guard::{Guard, Replaced};
+pub use observed::{Observations, ObservedCollector};
 pub use record::{Changes, Folded, StoredSeries};
 pub use rows::{RowsCollector, RowsSettings};
 pub use seen::{KeyHash, Seen};

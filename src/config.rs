@@ -18,7 +18,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::family::Micros;
-use crate::pack::{Pack, System};
+use crate::pack::{Pack, Reads, ServerKind, System};
 
 pub use load::{ConfigErrors, Overrides, load};
 
@@ -44,15 +44,124 @@ pub struct Settings {
     pub zero_first: Duration,
 }
 
-/// One database that is read.
+/// What a source is, from its URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upstream {
+    /// A database.
+    Database(System),
+    /// Redis over TCP, TLS or a Unix socket.
+    Redis,
+    /// Upstash Redis over REST.
+    Upstash,
+    /// PgBouncer's admin console.
+    Pgbouncer,
+    /// An HTTP endpoint.
+    Http,
+}
+
+impl Upstream {
+    /// What collectors it serves.
+    pub const fn reads(self) -> Reads {
+        match self {
+            Upstream::Database(_) => Reads::Database,
+            Upstream::Redis | Upstream::Upstash => Reads::Redis,
+            Upstream::Pgbouncer => Reads::Pgbouncer,
+            Upstream::Http => Reads::Http,
+        }
+    }
+
+    /// The word used in logs and on the front page.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Upstream::Database(system) => system.as_str(),
+            Upstream::Redis => "redis",
+            Upstream::Upstash => "upstash",
+            Upstream::Pgbouncer => "pgbouncer",
+            Upstream::Http => "http",
+        }
+    }
+
+    /// Whether it is a server of this kind.
+    pub const fn is(self, kind: ServerKind) -> bool {
+        matches!(
+            (self, kind),
+            (Upstream::Database(System::Postgres), ServerKind::Postgres)
+                | (Upstream::Redis | Upstream::Upstash, ServerKind::Redis)
+                | (Upstream::Pgbouncer, ServerKind::Pgbouncer)
+                | (Upstream::Http, ServerKind::Http)
+        )
+    }
+
+    /// The kind of database, if it is one.
+    pub const fn database(self) -> Option<System> {
+        match self {
+            Upstream::Database(system) => Some(system),
+            _ => None,
+        }
+    }
+}
+
+impl From<System> for Upstream {
+    fn from(system: System) -> Self {
+        Upstream::Database(system)
+    }
+}
+
+/// What may be asked of a source.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Budget {
+    /// Statements, commands or requests in 24 hours; none sets no bound. Reads are spread so that it lasts.
+    pub per_day: Option<u64>,
+    /// Commands a second that a scan of keys sends.
+    pub per_second: u32,
+    /// Time in 24 hours that a database which suspends when idle may be kept awake; none sets no bound.
+    pub awake_per_day: Option<Duration>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Budget { per_day: None, per_second: 100, awake_per_day: None }
+    }
+}
+
+/// How a source is read while its application is quiet, so that a database which suspends when idle can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Idle {
+    /// No new row for so long means quiet.
+    pub after: Duration,
+    /// Then all collectors are read together, at most so far apart.
+    pub interval: Duration,
+    /// The database suspends after so long without a query.
+    pub suspends_after: Duration,
+}
+
+impl Default for Idle {
+    /// Neon suspends after five minutes.
+    fn default() -> Self {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        Idle { after: minutes(15), interval: minutes(60), suspends_after: minutes(5) }
+    }
+}
+
+/// One database, Redis, pooler or endpoint that is read.
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
     /// The operator's name for it; a label value.
     pub name: String,
-    /// Its kind, from the URL's scheme.
-    pub system: System,
+    /// Its kind, from the URL.
+    pub upstream: Upstream,
     /// Where it is, with its secret.
     pub url: SecretString,
+    /// The token of a Redis that is read over REST.
+    pub token: Option<SecretString>,
+    /// Certificates (PEM) that are trusted in place of the public ones, for Redis and HTTP.
+    pub ca_file: Option<PathBuf>,
+    /// The source that is the application's database: it names what Redis keys hold as ids, and says which packs apply.
+    pub database: Option<String>,
+    /// What may be asked of it.
+    pub budget: Budget,
+    /// How it is read while its application is quiet; none reads as ever.
+    pub idle: Option<Idle>,
     /// Which packs apply: none means those whose `detect` tables exist.
     pub packs: Option<Vec<String>>,
     /// Collectors (`pack/collector`) that are not run.
@@ -146,11 +255,16 @@ impl Settings {
 
 impl SourceSettings {
     /// A source with every default.
-    pub fn new(name: impl Into<String>, system: System, url: SecretString) -> Self {
+    pub fn new(name: impl Into<String>, upstream: impl Into<Upstream>, url: SecretString) -> Self {
         SourceSettings {
             name: name.into(),
-            system,
+            upstream: upstream.into(),
             url,
+            token: None,
+            ca_file: None,
+            database: None,
+            budget: Budget::default(),
+            idle: None,
             packs: None,
             skip: Vec::new(),
             interval: Duration::from_secs(60),

@@ -54,6 +54,15 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * scale).map_err(|_| format!("`{text}` is too long"))
 }
 
+/// Reads one in serde's words.
+///
+/// # Errors
+/// As [`parse`].
+pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+    parse(&text).map_err(serde::de::Error::custom)
+}
+
 /// Writes the shortest of these forms that is exact to the millisecond.
 pub fn format(duration: Duration) -> String {
     let ms = duration.as_millis();

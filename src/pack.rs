@@ -6,6 +6,7 @@
 pub mod lint;
 pub mod load;
 pub mod sql;
+pub mod upstream;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use load::{PackErrors, builtin};
+pub use upstream::{Info, KeyFamily, Keys, Lookup, Probe, Reads, Reported, ServerKind, Show, Up};
 
 /// Labels that one metric may have; more could be read by nobody. A row's label cells have room for so many.
 pub const LABELS_PER_METRIC: usize = 16;
@@ -29,9 +31,15 @@ pub struct Pack {
     /// The pack is chosen by itself when all these tables exist.
     #[serde(default)]
     pub detect: Vec<String>,
+    /// The pack belongs to a kind of server and to no application: it is chosen by itself for every source of the kind.
+    #[serde(default)]
+    pub common: Option<ServerKind>,
     /// Numbers that the operator may override; SQL refers to them as `:name`.
     #[serde(default)]
     pub parameters: BTreeMap<String, Parameter>,
+    /// Names for ids that Redis keys hold, from the application's database.
+    #[serde(default)]
+    pub lookups: BTreeMap<String, Lookup>,
     /// What is read, and what it makes.
     pub collectors: Vec<Collector>,
 }
@@ -49,7 +57,7 @@ pub struct Parameter {
     pub gauge: Option<String>,
 }
 
-/// One thing that is read, by exactly one of `rows` and `snapshot`, and the metrics it makes.
+/// One thing that is read, by exactly one of `rows`, `snapshot`, `keys`, `info`, `show` and `probe`, and the metrics it makes.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Collector {
@@ -65,8 +73,62 @@ pub struct Collector {
     /// The result of a query replaces the last one.
     #[serde(default)]
     pub snapshot: Option<Snapshot>,
+    /// Redis keys are counted by their names.
+    #[serde(default)]
+    pub keys: Option<Keys>,
+    /// Redis tells its own figures.
+    #[serde(default)]
+    pub info: Option<Info>,
+    /// PgBouncer's console tells its own figures.
+    #[serde(default)]
+    pub show: Option<Show>,
+    /// A health endpoint is asked.
+    #[serde(default)]
+    pub probe: Option<Probe>,
+    /// A gauge that says whether the source can be reached.
+    #[serde(default)]
+    pub up: Option<Up>,
     /// The metrics made of the rows.
     pub metrics: Vec<Metric>,
+}
+
+impl Collector {
+    /// What it reads from.
+    pub fn reads(&self) -> Reads {
+        match self {
+            Collector { keys: Some(_), .. } | Collector { info: Some(_), .. } => Reads::Redis,
+            Collector { show: Some(_), .. } => Reads::Pgbouncer,
+            Collector { probe: Some(_), .. } => Reads::Http,
+            _ => Reads::Database,
+        }
+    }
+}
+
+impl Collector {
+    /// The word for its kind: the key by which it says what it reads.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Collector { rows: Some(_), .. } => "rows",
+            Collector { keys: Some(_), .. } => "keys",
+            Collector { info: Some(_), .. } => "info",
+            Collector { show: Some(_), .. } => "show",
+            Collector { probe: Some(_), .. } => "probe",
+            _ => "snapshot",
+        }
+    }
+
+    /// Whether a metric grows by what is observed at each read, in place of being replaced.
+    pub fn observes(&self, metric: &Metric) -> bool {
+        use crate::family::Kind;
+        self.probe.is_some() && matches!(metric.kind(), Kind::Counter | Kind::Histogram) && !metric.server_total
+    }
+}
+
+impl Pack {
+    /// Whether one of its collectors reads such a source.
+    pub fn has_collectors_for(&self, reads: Reads) -> bool {
+        self.collectors.iter().any(|collector| collector.reads() == reads)
+    }
 }
 
 /// New rows of a table or view, each counted exactly once.
@@ -179,16 +241,16 @@ impl OneOrMany {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
-    /// Name of a counter (rows only); ends in `_total`.
+    /// Name of a counter; ends in `_total`. It counts new rows or probes; elsewhere see `server_total`.
     #[serde(default)]
     pub counter: Option<String>,
-    /// Name of a histogram (rows only).
+    /// Name of a histogram (rows and probes).
     #[serde(default)]
     pub histogram: Option<String>,
-    /// Name of a gauge (snapshots only).
+    /// Name of a gauge (not of rows).
     #[serde(default)]
     pub gauge: Option<String>,
-    /// Name of an info metric (snapshots only), constant 1; ends in `_info`.
+    /// Name of an info metric (not of rows), constant 1; ends in `_info`.
     #[serde(default)]
     pub info: Option<String>,
     /// One line for people: what it counts, from which table.
@@ -197,6 +259,13 @@ pub struct Metric {
     /// says nothing about this metric. A gauge's time stamp becomes seconds since 1970.
     #[serde(default)]
     pub value: Option<String>,
+    /// The value is multiplied by this, as from milliseconds to seconds (`0.001`). For what is no SQL; SQL can do it itself.
+    #[serde(default)]
+    pub scale: Option<f64>,
+    /// The counter is a total that the server itself keeps and that is shown as it is told. A COUNT over a table is none:
+    /// rows go away.
+    #[serde(default)]
+    pub server_total: bool,
     /// The labels.
     #[serde(default)]
     pub labels: Vec<Label>,

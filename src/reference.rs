@@ -250,8 +250,11 @@ mod tests {
     fn the_example_configuration_is_good() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/example.yaml");
         let overrides = crate::config::Overrides { config: Some(path), ..Default::default() };
-        let variable =
-            |name: &str| (name == "DATABASE_URL").then(|| "postgres://rowmetry:x@db.example/shop".to_owned());
+        let variable = |name: &str| match name {
+            "DATABASE_URL" => Some("postgres://rowmetry:x@db.example/shop".to_owned()),
+            "UPSTASH_REDIS_REST_TOKEN" => Some("x".to_owned()),
+            _ => None,
+        };
         if let Err(errors) = crate::config::load(&overrides, &variable) {
             panic!("\n{errors}");
         }
@@ -271,7 +274,7 @@ mod tests {
     fn every_setting_is_in_the_example_and_has_a_meaning() {
         let example = committed("example.yaml");
         let schema = schemars::schema_for!(RawConfig).to_value();
-        let parts = ["RawSource", "RawLimits", "RawWeb"].map(|name| &schema["$defs"][name]);
+        let parts = ["RawSource", "RawLimits", "RawWeb", "RawBudget", "RawIdle"].map(|name| &schema["$defs"][name]);
         for (key, property) in
             parts.into_iter().chain([&schema]).flat_map(|of| of["properties"].as_object().into_iter().flatten())
         {

@@ -2,11 +2,20 @@
 //!
 //! A source never writes, never keeps a count and never decides what a row means. Each driver is named in its own file.
 
+pub mod http;
 pub mod instant;
+pub mod keyspace;
+pub mod lookup;
+pub mod open;
+pub mod pgbouncer;
 pub mod postgres;
 mod query;
+pub mod redis;
 pub mod rows;
+pub mod snapshot;
+pub mod spend;
 pub mod sqlite;
+pub mod upstash;
 
 use async_trait::async_trait;
 
@@ -14,6 +23,7 @@ use crate::family::Micros;
 use crate::pack::System;
 use crate::telemetry::Failure;
 
+pub use open::{Opened, Wanted};
 pub use rows::Rows;
 pub use sqlite::SqliteSource;
 
@@ -29,6 +39,9 @@ pub trait Source: Send + Sync {
 
     /// What kind of database it is.
     fn system(&self) -> System;
+
+    /// Statements sent so far.
+    fn spend(&self) -> &spend::Spend;
 
     /// The database's own view of this moment, without reading any table.
     ///
@@ -71,6 +84,48 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// When the database cannot be asked.
     async fn examine_snapshot(&self, query: &SnapshotQuery) -> Result<Examination, Failure>;
+}
+
+/// One collector's way to a whole result that replaces the last: a query, a scan of keys, a probe.
+#[async_trait]
+pub trait Reader: Send {
+    /// Reads the next part, which for most is the whole.
+    ///
+    /// # Errors
+    /// When the read failed; what was read of this result so far is forgotten.
+    async fn read(&mut self, now: Micros) -> Result<Reading, Failure>;
+
+    /// What `check` reports.
+    ///
+    /// # Errors
+    /// When the source cannot be asked.
+    async fn examine(&mut self, now: Micros) -> Result<Examination, Failure>;
+}
+
+/// What a [`Reader`] came to.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Reading {
+    /// The whole result, once there is one; the columns are those that the metrics use, in their order.
+    pub rows: Option<Rows>,
+    /// The result is not whole yet: go on after this pause.
+    pub more_after: Option<std::time::Duration>,
+    /// Something an operator should know.
+    pub note: Option<String>,
+    /// What a scan of keys came to, when one has ended.
+    pub scan: Option<Scan>,
+}
+
+/// A finished scan of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Scan {
+    /// Commands that it took.
+    pub commands: u64,
+    /// Different keys that a pattern fits.
+    pub keys: u64,
+    /// From its first command to its last, in seconds.
+    pub seconds: f64,
+    /// Whether there were more keys than are remembered, so that nothing is published.
+    pub truncated: bool,
 }
 
 /// What a `rows` collector reads: the pack's words, made ready for one kind of database.

@@ -4,7 +4,8 @@ use anyhow::ensure;
 
 use crate::check::{self, Report};
 use crate::config::Settings;
-use crate::schedule;
+use crate::schedule::clock;
+use crate::source::Opened;
 
 /// Looks at every source, or at one.
 ///
@@ -16,7 +17,6 @@ pub async fn check(settings: &Settings, only: Option<&str>) -> anyhow::Result<Re
         settings.sources.retain(|source| source.name == name);
         ensure!(!settings.sources.is_empty(), "the configuration has no source `{name}`");
     }
-    let sources: Vec<_> =
-        settings.sources.iter().map(|source| (source.name.clone(), schedule::source(source))).collect();
-    Ok(check::check(&settings, &sources).await)
+    let sources: Vec<_> = settings.sources.iter().map(|source| (source.name.clone(), Opened::of(source))).collect();
+    Ok(check::check(&settings, &sources, clock::now()).await)
 }

@@ -4,7 +4,8 @@ use secrecy::SecretString;
 use super::*;
 use crate::config::{Limits, WebSettings};
 use crate::family::Micros;
-use crate::source::{Finding, Moment, Rows, RowsPage, RowsRange, WindowCount};
+use crate::source::spend::Spend;
+use crate::source::{Finding, Moment, Rows, RowsPage, RowsRange, SnapshotQuery, Source, WindowCount};
 use crate::telemetry::Reason;
 
 const PACK: &str = "app: plants
@@ -32,10 +33,15 @@ collectors:
 struct Garden {
     tables: Result<Vec<String>, Failure>,
     seeds: Result<Examination, Failure>,
+    spend: Spend,
 }
 
-fn garden(seeds: Result<Examination, Failure>) -> Box<dyn Source> {
-    Box::new(Garden { tables: Ok(vec!["sprout".into()]), seeds })
+fn garden(seeds: Result<Examination, Failure>) -> Opened {
+    garden_of(Garden { tables: Ok(vec!["sprout".into()]), seeds, spend: Spend::default() })
+}
+
+fn garden_of(garden: Garden) -> Opened {
+    Opened::Database(Arc::new(garden))
 }
 
 #[async_trait]
@@ -46,6 +52,10 @@ impl Source for Garden {
 
     fn system(&self) -> System {
         System::Postgres
+    }
+
+    fn spend(&self) -> &Spend {
+        &self.spend
     }
 
     async fn moment(&self) -> Result<Moment, Failure> {
@@ -123,8 +133,8 @@ fn settings() -> Settings {
     }
 }
 
-async fn report(source: Result<Box<dyn Source>, Failure>) -> Report {
-    check(&settings(), &[("garden".into(), source)]).await
+async fn report(source: Result<Opened, Failure>) -> Report {
+    check(&settings(), &[("garden".into(), source)], 0).await
 }
 
 fn fine_seeds() -> Result<Examination, Failure> {
@@ -167,9 +177,9 @@ async fn remarks_alone_stop_nothing() {
 #[tokio::test]
 async fn a_source_out_of_reach_is_one_failure() {
     let unreachable = || Failure::new(Reason::Unreachable, "db.example:6432 does not answer");
-    let asked = Garden { tables: Err(unreachable()), seeds: fine_seeds() };
+    let asked = Garden { tables: Err(unreachable()), seeds: fine_seeds(), spend: Spend::default() };
     let broken = garden(Err(unreachable()));
-    for source in [Err(unreachable()), Ok(Box::new(asked) as Box<dyn Source>), Ok(broken)] {
+    for source in [Err(unreachable()), Ok(garden_of(asked)), Ok(broken)] {
         let report = report(source).await;
         assert!(report.is_fatal());
         let text = report.text(false);
@@ -181,8 +191,8 @@ async fn a_source_out_of_reach_is_one_failure() {
 
 #[tokio::test]
 async fn no_pack_that_applies_is_a_finding() {
-    let bare = Garden { tables: Ok(vec![]), seeds: fine_seeds() };
-    let report = report(Ok(Box::new(bare))).await;
+    let bare = Garden { tables: Ok(vec![]), seeds: fine_seeds(), spend: Spend::default() };
+    let report = report(Ok(garden_of(bare))).await;
     assert!(report.is_fatal());
     let text = report.text(false);
     assert!(text.contains("no pack applies") && text.contains("Known packs: plants"), "{text}");
@@ -192,7 +202,7 @@ async fn no_pack_that_applies_is_a_finding() {
 async fn a_named_pack_applies_without_its_tables() {
     let mut settings = settings();
     settings.sources[0].packs = Some(vec!["plants".into()]);
-    let bare = Garden { tables: Ok(vec![]), seeds: fine_seeds() };
-    let report = check(&settings, &[("garden".into(), Ok(Box::new(bare)))]).await;
+    let bare = Garden { tables: Ok(vec![]), seeds: fine_seeds(), spend: Spend::default() };
+    let report = check(&settings, &[("garden".into(), Ok(garden_of(bare)))], 0).await;
     assert_eq!(report.sources[0].packs.len(), 1);
 }

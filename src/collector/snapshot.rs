@@ -1,8 +1,9 @@
-//! Snapshots: the rows of a query become gauges and infos that replace the last ones.
+//! Snapshots: the rows of a read become gauges, infos and the server's own totals, and replace the last ones.
 //!
 //! What a query no longer returns is gone; what was never read is never 0. Only admitted label sets are remembered,
 //! so that the same series exist in the next read.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -55,6 +56,8 @@ struct Shown {
     labels: Vec<usize>,
     /// Where the value's cell stands in a row.
     value: Option<usize>,
+    /// What the value is multiplied by.
+    scale: Option<f64>,
     /// Which label holds the state of a state set.
     state: Option<usize>,
     /// Whether declared combinations without a row are 0. A time that nothing happened at is no time.
@@ -81,19 +84,28 @@ impl SnapshotCollector {
                 columns.len() - 1
             })
         };
-        let shown = collector.metrics.iter().map(|metric| Shown {
-            name: metric.name().into(),
-            help: metric.help.as_str().into(),
-            kind: metric.kind(),
-            merge: metric.merge(),
-            labels: metric.labels.iter().map(|label| place(label.column())).collect(),
-            value: metric.value.as_deref().map(&mut place),
-            state: state_label(metric),
-            fills: fills(metric),
-            admission: Admission::new(metric, limits.series_per_metric, guard.clone()),
-            stored: 0,
-        });
-        let shown = shown.collect();
+        let mut shown = Vec::new();
+        for metric in &collector.metrics {
+            let labels = metric.labels.iter().map(|label| place(label.column())).collect();
+            let value = metric.value.as_deref().map(&mut place);
+            if collector.observes(metric) {
+                // Its columns are read for it; it is counted elsewhere.
+                continue;
+            }
+            shown.push(Shown {
+                name: metric.name().into(),
+                help: metric.help.as_str().into(),
+                kind: metric.kind(),
+                merge: metric.merge(),
+                labels,
+                value,
+                scale: metric.scale,
+                state: state_label(metric),
+                fills: fills(metric),
+                admission: Admission::new(metric, limits.series_per_metric, guard.clone()),
+                stored: 0,
+            });
+        }
         SnapshotCollector { columns, shown }
     }
 
@@ -177,12 +189,16 @@ impl Shown {
             let number = match self.value.map(|value| row.cell(value)) {
                 None => Exact::parse("1").map(Some),
                 Some(None) => Ok(None),
-                Some(Some(text)) => number(text).map(Some),
+                Some(Some(text)) => number(&scaled(text, self.scale)).map(Some),
             };
             if let Err(reason) = number {
                 *outcome.ignored.entry(reason).or_default() += 1;
             }
             let cells = self.labels.iter().map(|label| row.cell(*label));
+            if self.kind == Kind::Info && !self.labels.is_empty() && cells.clone().all(|cell| cell.is_none()) {
+                // The row tells of something else.
+                continue;
+            }
             let Ok(Some(number)) = number else {
                 // There is a row, and it does not say how much: that is not 0.
                 if self.state.is_none() {
@@ -276,6 +292,14 @@ impl Merged {
             Merged::Sum(sum) => sum.to_f64(),
             Merged::Pick(value) => value,
         }
+    }
+}
+
+/// A number's text multiplied; what is no number stays as it is, to be refused where it is read.
+pub(super) fn scaled(text: &str, scale: Option<f64>) -> Cow<'_, str> {
+    match (scale, text.trim().parse::<f64>()) {
+        (Some(scale), Ok(number)) => Cow::Owned((number * scale).to_string()),
+        _ => Cow::Borrowed(text),
     }
 }
 

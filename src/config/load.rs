@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::raw::{RawConfig, RawReading, RawSource};
+use super::raw::{RawConfig, RawSource};
 use super::{Settings, fill, validate};
 use crate::pack::{self, Pack, PackErrors};
 use crate::yaml::{self, Complaint, Node, Value};
@@ -55,7 +55,7 @@ pub fn load(overrides: &Overrides, variable: &dyn Fn(&str) -> Option<String>) ->
         None => Draft::empty(),
     };
     if draft.raw.sources.is_empty() && draft.complaints.is_empty() {
-        draft.raw.sources.extend(source_from_environment(variable)?);
+        draft.raw.sources.extend(sources_from_environment(variable)?);
     }
     let packs = packs(&mut draft);
     validate::settings(draft, packs, overrides).map_err(ConfigErrors)
@@ -127,12 +127,38 @@ fn read(file: &str, text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
     Ok(Draft { file: file.into(), tree, raw: raw.unwrap_or_default(), complaints, unfilled })
 }
 
-fn source_from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<RawSource>, ConfigErrors> {
-    let Some(url) = variable("DATABASE_URL").filter(|url| !url.trim().is_empty()) else { return Ok(None) };
-    super::address::recognise(&SecretString::from(url.clone()))
-        .map_err(|message| ConfigErrors(vec![complaint(ENVIRONMENT, "DATABASE_URL", message)]))?;
-    let url = Some(SecretString::from(url));
-    Ok(Some(RawSource { name: "default".into(), url, url_file: None, reading: RawReading::default() }))
+/// The sources that well-known variables name: each with the name of the source, and the variable of its token.
+const ENVIRONMENT_SOURCES: [(&str, &str, Option<&str>); 5] = [
+    ("DATABASE_URL", "default", None),
+    ("REDIS_URL", "redis", None),
+    ("UPSTASH_REDIS_REST_URL", "redis", Some("UPSTASH_REDIS_REST_TOKEN")),
+    ("PGBOUNCER_URL", "pgbouncer", None),
+    ("HEALTH_URL", "health", None),
+];
+
+fn sources_from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<RawSource>, ConfigErrors> {
+    let given = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
+    let mut sources: Vec<RawSource> = Vec::new();
+    let mut complaints = Vec::new();
+    for (name, source, token_name) in ENVIRONMENT_SOURCES {
+        // Both ways to one Redis may be given; one is enough, and RESP is the quicker one.
+        let Some(url) = given(name).filter(|_| sources.iter().all(|other| other.name != source)) else { continue };
+        let token = token_name.and_then(given);
+        if let Some(token_name) = token_name.filter(|_| token.is_none()) {
+            complaints.push(complaint(ENVIRONMENT, name, format!("its token is missing: set {token_name} too")));
+            continue;
+        }
+        match super::address::recognise(&SecretString::from(url.clone()), token.is_some()) {
+            Err(message) => complaints.push(complaint(ENVIRONMENT, name, message)),
+            Ok(_) => sources.push(RawSource {
+                name: source.into(),
+                url: Some(SecretString::from(url)),
+                token: token.map(SecretString::from),
+                ..RawSource::default()
+            }),
+        }
+    }
+    if complaints.is_empty() { Ok(sources) } else { Err(ConfigErrors(complaints)) }
 }
 
 fn one(file: &str, message: String) -> ConfigErrors {

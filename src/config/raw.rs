@@ -37,24 +37,40 @@ pub struct RawConfig {
     pub web: RawWeb,
     /// Settings for every source that does not say otherwise itself.
     pub defaults: RawReading,
-    /// The databases that are read. Without any, `DATABASE_URL` is read as the source `default`.
+    /// What is read: databases, Redis, poolers, health endpoints. Without any, the environment says: `DATABASE_URL`, `REDIS_URL`
+    /// or `UPSTASH_REDIS_REST_URL` with `UPSTASH_REDIS_REST_TOKEN`, `PGBOUNCER_URL`, `HEALTH_URL`.
     pub sources: Vec<RawSource>,
 }
 
-/// One database that is read.
-#[derive(Debug, Deserialize, JsonSchema)]
+/// One database, Redis, pooler or endpoint that is read.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(extend("additionalProperties" = false))]
 pub struct RawSource {
     /// Your name for it (a-z, 0-9, `_`, `-`); a label value.
     pub name: String,
-    /// Where it is: `postgres://user:password@host/database`, `sqlite:path`, or the path of an SQLite file. Best taken
-    /// from a variable, as in `${DATABASE_URL}`.
+    /// Where it is: `postgres://user:password@host/database` (PgBouncer's console when the database is `pgbouncer`),
+    /// `sqlite:path` or the path of an SQLite file, `redis://`, `rediss://` or `redis+unix://`, `https://` for a health
+    /// endpoint, or for Upstash's REST when `token` is given. Best taken from a variable, as in `${DATABASE_URL}`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub url: Option<SecretString>,
     /// A file that holds the URL, such as a mounted secret; in place of `url`.
     #[serde(default)]
     pub url_file: Option<String>,
+    /// The token of an Upstash Redis that is read over REST.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub token: Option<SecretString>,
+    /// A file that holds the token; in place of `token`.
+    #[serde(default)]
+    pub token_file: Option<String>,
+    /// A file of certificates (PEM) that are trusted in place of the public ones, for Redis and HTTP.
+    #[serde(default)]
+    pub ca_file: Option<String>,
+    /// The source that is the application's database: it knows the names of what Redis keys hold as ids, and which packs apply.
+    /// Without it, the only database of the configuration.
+    #[serde(default)]
+    pub database: Option<String>,
     /// How it is read.
     #[serde(flatten)]
     pub reading: RawReading,
@@ -105,6 +121,41 @@ pub struct RawReading {
     /// Time between two recounts of a settled window, which show that no row was missed; `0s` turns them off.
     #[schemars(with = "Option<Duration>", extend("default" = "10m"))]
     pub audit_interval: Option<String>,
+    /// What may be asked of it.
+    pub budget: Option<RawBudget>,
+    /// How it is read while its application is quiet, so that a database which suspends when idle can. Without it, it is read
+    /// as ever.
+    pub idle: Option<RawIdle>,
+}
+
+/// What may be asked of a source. What it comes to is on `/metrics` and in `rowmetry check`.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawBudget {
+    /// Statements, commands or requests in 24 hours. Reads are spread so that it lasts; without it there is no bound.
+    #[schemars(range(min = 1))]
+    pub per_day: Option<u64>,
+    /// Commands a second that a scan of Redis keys sends.
+    #[schemars(range(min = 1), extend("default" = 100))]
+    pub per_second: Option<u32>,
+    /// Time in 24 hours that a database which suspends when idle may be kept awake; without it there is no bound.
+    #[schemars(with = "Option<Duration>")]
+    pub awake_per_day: Option<String>,
+}
+
+/// How a source is read while its application is quiet.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawIdle {
+    /// No new row for so long means quiet.
+    #[schemars(with = "Option<Duration>", extend("default" = "15m"))]
+    pub after: Option<String>,
+    /// While it is quiet, all collectors are read together, at most so far apart. A row waits so long at most to be counted.
+    #[schemars(with = "Option<Duration>", extend("default" = "1h"))]
+    pub interval: Option<String>,
+    /// The database suspends after so long without a query (Neon: 5 minutes).
+    #[schemars(with = "Option<Duration>", extend("default" = "5m"))]
+    pub suspends_after: Option<String>,
 }
 
 /// Bounds on what can grow. What goes over one is counted and shown, never dropped in silence.

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 
 use super::load::{Draft, Overrides};
 use super::raw::{RawConfig, RawReading, RawSource};
-use super::{Limits, Settings, SourceSettings, Start, WebSettings, address};
+use super::{Budget, Idle, Limits, Settings, SourceSettings, Start, Upstream, WebSettings, address};
 use crate::pack::{Pack, System};
 use crate::yaml::{Complaint, Value, did_you_mean};
 
@@ -157,14 +157,29 @@ impl Check<'_> {
             }
             sources.extend(self.source(&index, source, &raw.defaults));
         }
+        self.links(raw, &sources);
+        let databases: Vec<String> =
+            sources.iter().filter(|source| source.upstream.database().is_some()).map(|s| s.name.clone()).collect();
+        if let [only] = databases.as_slice() {
+            for source in sources.iter_mut().filter(|source| source.upstream.database().is_none()) {
+                source.database.get_or_insert_with(|| only.clone());
+            }
+        }
         sources
     }
 
     fn source(&mut self, index: &str, raw: &RawSource, defaults: &RawReading) -> Option<SourceSettings> {
         let address = self.address(index, raw);
         // The rest is looked at although the URL may be amiss, so that everything is told at once.
-        let (system, url) = address.clone().unwrap_or((System::Postgres, SecretString::from("")));
-        let mut settings = SourceSettings::new(&raw.name, system, url);
+        let placeholder = (Upstream::Database(System::Postgres), SecretString::from(""));
+        let (upstream, url) = address.clone().unwrap_or(placeholder);
+        let mut settings = SourceSettings::new(&raw.name, upstream, url);
+        settings.token = self.token(index, raw);
+        settings.ca_file = raw.ca_file.as_ref().map(PathBuf::from);
+        if settings.ca_file.as_ref().is_some_and(|file| !file.is_file()) {
+            self.complain(&["sources", index, "ca_file"], "there is no such file; name one with certificates in PEM");
+        }
+        settings.database.clone_from(&raw.database);
         let own = &raw.reading;
         let at = |own_has: bool, key: &'static str| -> Vec<String> {
             if own_has { vec!["sources".into(), index.into(), key.into()] } else { vec!["defaults".into(), key.into()] }
@@ -218,10 +233,82 @@ impl Check<'_> {
         if let Some(text) = own.start.as_deref().or(defaults.start.as_deref()) {
             settings.start = self.start(text, &at(own.start.is_some(), "start"));
         }
+        settings.budget = self.budget(own, defaults, &at(own.budget.is_some(), "budget"));
+        settings.idle = self.idle(own, defaults, &at(own.idle.is_some(), "idle"));
         address.map(|_| settings)
     }
 
-    fn address(&mut self, index: &str, raw: &RawSource) -> Option<(System, SecretString)> {
+    fn budget(&mut self, own: &RawReading, defaults: &RawReading, path: &[String]) -> Budget {
+        let mut budget = Budget::default();
+        let Some(raw) = own.budget.as_ref().or(defaults.budget.as_ref()) else { return budget };
+        budget.per_day = raw.per_day;
+        budget.per_second = raw.per_second.unwrap_or(budget.per_second);
+        let awake = raw.awake_per_day.as_deref();
+        budget.awake_per_day = awake.map(|text| {
+            let path = extended(path, "awake_per_day");
+            self.duration(&strs(&path), Some(text), Duration::from_secs(3600), false)
+        });
+        budget
+    }
+
+    fn idle(&mut self, own: &RawReading, defaults: &RawReading, path: &[String]) -> Option<Idle> {
+        let raw = own.idle.as_ref().or(defaults.idle.as_ref())?;
+        let mut idle = Idle::default();
+        for (key, text, field) in [
+            ("after", &raw.after, &mut idle.after),
+            ("interval", &raw.interval, &mut idle.interval),
+            ("suspends_after", &raw.suspends_after, &mut idle.suspends_after),
+        ] {
+            let path = extended(path, key);
+            *field = self.duration(&strs(&path), text.as_deref(), *field, false);
+        }
+        if idle.interval <= idle.suspends_after {
+            let path = extended(path, "interval");
+            self.complain(
+                &strs(&path),
+                "while quiet, reads must lie further apart than `suspends_after`, else the database never suspends",
+            );
+        }
+        Some(idle)
+    }
+
+    fn token(&mut self, index: &str, raw: &RawSource) -> Option<SecretString> {
+        match (&raw.token, &raw.token_file) {
+            (Some(_), Some(_)) => {
+                self.complain(&["sources", index, "token_file"], "both `token` and `token_file` are given; keep one");
+                None
+            }
+            (Some(token), None) => Some(token.clone()),
+            (None, Some(file)) => match std::fs::read_to_string(file) {
+                Ok(text) => Some(SecretString::from(text.trim())),
+                Err(error) => {
+                    self.complain(&["sources", index, "token_file"], format!("the file cannot be read: {error}"));
+                    None
+                }
+            },
+            (None, None) => None,
+        }
+    }
+
+    /// A source that names its database must name one that is there.
+    fn links(&mut self, raw: &RawConfig, sources: &[SourceSettings]) {
+        for (index, source) in raw.sources.iter().enumerate() {
+            let Some(name) = &source.database else { continue };
+            let index = index.to_string();
+            let path = ["sources", &index, "database"];
+            match sources.iter().find(|other| other.name == *name) {
+                Some(other) if other.upstream.database().is_some() => {}
+                Some(_) => self.complain(&path, "this source is no database"),
+                None if sources.len() < raw.sources.len() => {}
+                None => {
+                    let suggestion = did_you_mean(name, sources.iter().map(|other| other.name.as_str()));
+                    self.complain(&path, format!("there is no source {}{suggestion}", quoted(name)));
+                }
+            }
+        }
+    }
+
+    fn address(&mut self, index: &str, raw: &RawSource) -> Option<(Upstream, SecretString)> {
         let (key, url) = match (&raw.url, &raw.url_file) {
             (Some(url), None) => ("url", url.clone()),
             (None, Some(file)) => match std::fs::read_to_string(file) {
@@ -242,7 +329,7 @@ impl Check<'_> {
                 return None;
             }
         };
-        match address::recognise(&url) {
+        match address::recognise(&url, raw.token.is_some() || raw.token_file.is_some()) {
             Ok(address) => Some(address),
             Err(message) => {
                 self.complain(&["sources", index, key], message);

@@ -8,12 +8,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::family::{Family, Micros};
+use crate::family::{Family, Kind, Labels, Micros, Series, Value};
+use crate::pack::Up;
 use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason, State};
 
 use super::gate::Gate;
+use super::lookup_job::LookupJob;
 use super::rows_job::RowsJob;
 use super::run::Run;
 use super::snapshot_job::SnapshotJob;
@@ -30,6 +32,7 @@ const SHORTEST_STALENESS: Duration = Duration::from_secs(300);
 pub(super) enum Job {
     Rows(Box<RowsJob>),
     Snapshot(Box<SnapshotJob>),
+    Lookup(LookupJob),
 }
 
 impl Job {
@@ -37,7 +40,8 @@ impl Job {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Job::Rows(_) => "rows",
-            Job::Snapshot(_) => "snapshot",
+            Job::Snapshot(job) => job.kind(),
+            Job::Lookup(_) => "lookup",
         }
     }
 
@@ -51,7 +55,13 @@ impl Job {
         match self {
             Job::Rows(job) => job.run(id, gate, context, metrics).await,
             Job::Snapshot(job) => job.run(id, gate, context, metrics).await,
+            Job::Lookup(job) => job.run(gate).await,
         }
+    }
+
+    /// Whether each part of a read that takes several is shown as it comes.
+    fn shows_each_part(&self) -> bool {
+        matches!(self, Job::Rows(_))
     }
 
     /// What is to be shown now; none before there is anything true to show.
@@ -59,6 +69,7 @@ impl Job {
         match self {
             Job::Rows(job) => job.families(now, zero_first),
             Job::Snapshot(job) => job.families(),
+            Job::Lookup(_) => None,
         }
     }
 
@@ -66,7 +77,7 @@ impl Job {
     fn ripens(&self, zero_first: Duration) -> Option<Micros> {
         match self {
             Job::Rows(job) => job.ripens(zero_first),
-            Job::Snapshot(_) => None,
+            Job::Snapshot(_) | Job::Lookup(_) => None,
         }
     }
 }
@@ -78,6 +89,8 @@ pub(super) struct Driver {
     pub(super) interval: Duration,
     pub(super) busy_share: f64,
     pub(super) gate: Arc<Gate>,
+    /// The gauge that says whether the source can be reached.
+    pub(super) up: Option<Up>,
     pub(super) context: Arc<Context>,
     pub(super) metrics: CollectorMetrics,
     pub(super) last_success: Option<Instant>,
@@ -150,6 +163,10 @@ impl Driver {
                     tracing::info!(collector = %self.id, "works again");
                 }
                 self.failures = 0;
+                if run.more && !self.job.shows_each_part() {
+                    // Not whole yet: there is nothing to show, and nothing to say of the whole.
+                    return run.more_after;
+                }
                 self.last_success = Some(Instant::now());
                 self.metrics.succeeded(seconds, run.rows, now as f64 / 1e6);
                 self.metrics.indexed(run.indexed);
@@ -168,7 +185,7 @@ impl Driver {
                 });
                 let share = (!run.indexed).then_some(self.busy_share);
                 match (run.more, run.indexed) {
-                    (true, true) => Duration::ZERO,
+                    (true, true) => run.more_after,
                     (true, false) => {
                         self.rested = pace::rest(Duration::ZERO, run.busy, share);
                         self.rested
@@ -194,7 +211,12 @@ impl Driver {
                     reason,
                     Reason::MissingTable | Reason::MissingColumn | Reason::Forbidden | Reason::RowsHidden
                 );
-                if refused || self.stale_at().is_none_or(|stale| stale <= Instant::now()) {
+                if self.up.is_some() {
+                    // Whether the source can be reached is known now, and what it tells of itself is not known any more.
+                    let families = self.up_family(!reason.is_source_wide());
+                    self.withdrawn = true;
+                    self.context.store.publish(&self.id, families.into_iter().collect());
+                } else if refused || self.stale_at().is_none_or(|stale| stale <= Instant::now()) {
                     self.withdraw();
                 }
                 self.context.board.collector(&self.id, |status| {
@@ -220,7 +242,8 @@ impl Driver {
     }
 
     fn publish(&mut self) -> u64 {
-        let Some(families) = self.job.families(clock::now(), self.context.settings.zero_first) else { return 0 };
+        let Some(mut families) = self.job.families(clock::now(), self.context.settings.zero_first) else { return 0 };
+        families.extend(self.up_family(true));
         let series = families.iter().map(|family| family.series.len() as u64).sum();
         self.withdrawn = false;
         self.context.store.publish(&self.id, families);
@@ -232,6 +255,13 @@ impl Driver {
             self.withdrawn = true;
             self.context.store.withdraw(&self.id);
         }
+    }
+
+    fn up_family(&self, up: bool) -> Option<Family> {
+        let of = self.up.as_ref()?;
+        let value = Value::Number(f64::from(u8::from(up)));
+        let series = vec![Series { labels: Labels::none(), value, start: None }];
+        Some(Family { name: of.gauge.as_str().into(), help: of.help.as_str().into(), kind: Kind::Gauge, series })
     }
 
     fn stale_at(&self) -> Option<Instant> {

@@ -9,15 +9,12 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::source::Source;
 use crate::telemetry::{Failure, Reason};
 
 use super::pace;
 
-/// A source and its gate.
+/// The gate of one source.
 pub struct Gate {
-    /// The source.
-    pub source: Box<dyn Source>,
     interval: Duration,
     turn: Semaphore,
     down: Mutex<Down>,
@@ -32,8 +29,8 @@ struct Down {
 
 impl Gate {
     /// A gate that is open. `interval` is the source's, and sets the pauses.
-    pub fn new(source: Box<dyn Source>, interval: Duration) -> Self {
-        Gate { source, interval, turn: Semaphore::new(1), down: Mutex::default() }
+    pub fn new(interval: Duration) -> Self {
+        Gate { interval, turn: Semaphore::new(1), down: Mutex::default() }
     }
 
     /// Waits for its turn.

@@ -11,7 +11,7 @@ use crate::collector::{Folded, Guard, RowsCollector, RowsSettings};
 use crate::config::SourceSettings;
 use crate::family::{Family, Micros};
 use crate::pack::{self, Pack};
-use crate::source::{Moment, RowsPage, RowsQuery, RowsRange};
+use crate::source::{Moment, RowsPage, RowsQuery, RowsRange, Source};
 use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason};
@@ -22,6 +22,7 @@ use super::{Context, clock};
 
 /// A rows collector and what it takes to make it anew.
 pub struct RowsJob {
+    source: Arc<dyn Source>,
     definition: pack::Collector,
     query: RowsQuery,
     settings: RowsSettings,
@@ -42,6 +43,7 @@ impl RowsJob {
         definition: &pack::Collector,
         rows: &pack::Rows,
         pack: &Pack,
+        database: &Arc<dyn Source>,
         source: &SourceSettings,
         context: &Context,
     ) -> Self {
@@ -57,8 +59,9 @@ impl RowsJob {
             limits: context.settings.limits,
         };
         RowsJob {
+            source: database.clone(),
             definition: definition.clone(),
-            query: RowsQuery::of(rows, source.system, context.settings.parameters_of(pack)),
+            query: RowsQuery::of(rows, database.system(), context.settings.parameters_of(pack)),
             settings,
             guard: context.guard.clone(),
             audit_interval: source.audit_interval,
@@ -94,7 +97,7 @@ impl RowsJob {
         let began = Instant::now();
         let read = match self.ahead.take() {
             Some((range, page)) if range == collector.next_range() => Ok(Some(page)),
-            _ => self.read(&mut collector, gate).await,
+            _ => self.read(&mut collector).await,
         };
         let mut busy = began.elapsed();
         gate.report(&read);
@@ -120,7 +123,7 @@ impl RowsJob {
         let ahead = async {
             let range = further?;
             // A failure is not told here: the next run reads again, and tells.
-            gate.source.read_rows(&self.query, &range).await.ok().map(|page| (range, page))
+            self.source.read_rows(&self.query, &range).await.ok().map(|page| (range, page))
         };
         let (written, ahead) = tokio::join!(fold_and_save(collector, page, id, context), ahead);
         drop(permit);
@@ -139,6 +142,7 @@ impl RowsJob {
             rows: folded.counted,
             busy,
             more: folded.more,
+            more_after: Duration::ZERO,
             indexed: moment.indexed,
             note: note(&self.query, &moment, &folded, &collector),
             horizon_lag: moment.oldest_open.map(|oldest| seconds(moment.now - oldest)),
@@ -163,15 +167,15 @@ impl RowsJob {
         (youngest > self.hidden_since).then(|| youngest.saturating_add(micros(zero_first)))
     }
 
-    async fn read(&self, collector: &mut RowsCollector, gate: &Gate) -> Result<Option<RowsPage>, Failure> {
+    async fn read(&self, collector: &mut RowsCollector) -> Result<Option<RowsPage>, Failure> {
         let mut begun: Option<Moment> = None;
         if collector.is_before_first_look() {
-            let moment = gate.source.moment().await?;
+            let moment = self.source.moment().await?;
             collector.begin(&moment);
             begun = Some(moment);
         }
         let range = collector.next_range();
-        match (gate.source.read_rows(&self.query, &range).await, begun) {
+        match (self.source.read_rows(&self.query, &range).await, begun) {
             (Ok(page), _) => Ok(Some(page)),
             (Err(failure), Some(moment)) if failure.reason == Reason::MissingTable => {
                 collector.table_was_missing(&moment);
@@ -231,7 +235,7 @@ impl RowsJob {
         let (recount, took) = {
             let Ok(_permit) = gate.enter().await else { return Duration::ZERO };
             let began = Instant::now();
-            let recount = gate.source.count_rows(&self.query, window.0, window.1).await;
+            let recount = self.source.count_rows(&self.query, window.0, window.1).await;
             gate.report(&recount);
             (recount, began.elapsed())
         };

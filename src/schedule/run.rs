@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 /// What one run came to.
+#[derive(Default)]
 pub(super) struct Run {
     /// Rows that were new (rows) or that the result has (snapshot).
     pub rows: u64,
@@ -12,6 +13,8 @@ pub(super) struct Run {
     pub busy: Duration,
     /// More is waiting.
     pub more: bool,
+    /// The pause before the next part, where one is to be made.
+    pub more_after: Duration,
     /// Whether an index serves the read; without one the busy share holds.
     pub indexed: bool,
     /// Something an operator should know.

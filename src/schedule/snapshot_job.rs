@@ -1,29 +1,35 @@
-//! One run of a snapshot collector: run the query, fold its rows, write newly admitted label sets, show the result.
+//! One run of a collector whose results replace each other: read, fold, write what must last, show the result.
+//!
+//! Whether the rows come from a query, a scan of keys, a console or a probe is the reader's business. What a probe
+//! observes is counted once, and written before it is shown.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::collector::snapshot::{Admitted, SnapshotCollector};
-use crate::collector::{Changes, StoredSeries};
-use crate::config::SourceSettings;
+use crate::collector::{Changes, ObservedCollector, StoredSeries};
 use crate::family::Family;
-use crate::pack::{self, Pack};
-use crate::source::SnapshotQuery;
+use crate::pack;
+use crate::source::Reader;
 use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason};
 
-use super::Context;
 use super::gate::Gate;
 use super::run::Run;
+use super::{Context, clock};
 
 /// What the state says of a series whose only content is that its label set was admitted.
 const ADMITTED: &str = "admitted";
 
-/// A snapshot collector and its query.
+/// A collector and the reader that feeds it.
 pub struct SnapshotJob {
+    kind: &'static str,
     collector: SnapshotCollector,
-    query: SnapshotQuery,
+    observed: ObservedCollector,
+    reader: Box<dyn Reader>,
     restored: bool,
+    /// A read is going on over several runs.
+    under_way: Option<Duration>,
     families: Option<Vec<Family>>,
 }
 
@@ -31,24 +37,21 @@ impl SnapshotJob {
     /// Prepares a job; the state is read at the first run.
     pub fn new(
         definition: &pack::Collector,
-        snapshot: &pack::Snapshot,
-        pack: &Pack,
-        source: &SourceSettings,
+        collector: SnapshotCollector,
+        reader: Box<dyn Reader>,
         context: &Context,
     ) -> Self {
-        let collector = SnapshotCollector::new(definition, &context.settings.limits, &context.guard);
-        let settings = &context.settings;
-        let query = SnapshotQuery::of(
-            snapshot,
-            collector.columns(),
-            source.system,
-            settings.parameters_of(pack),
-            settings.limits.snapshot_rows,
-        );
-        SnapshotJob { collector, query, restored: false, families: None }
+        let observed = ObservedCollector::new(definition, &context.settings.limits, &context.guard);
+        let kind = definition.kind();
+        SnapshotJob { kind, collector, observed, reader, restored: false, under_way: None, families: None }
     }
 
-    /// Reads the snapshot and makes its families.
+    /// The word for it on the front page.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Reads the next part; with the last, makes the families.
     pub async fn run(
         &mut self,
         id: &CollectorId,
@@ -59,43 +62,55 @@ impl SnapshotJob {
         if !self.restored {
             self.restore(id, context).await?;
         }
-        let (rows, busy) = {
+        let (reading, took) = {
             let _permit = gate.enter().await?;
             let began = Instant::now();
-            let rows = gate.source.read_snapshot(&self.query).await;
-            gate.report(&rows);
-            (rows?, began.elapsed())
+            let reading = self.reader.read(clock::now()).await;
+            gate.report(&reading);
+            (reading, began.elapsed())
         };
-        let outcome = self.collector.fold(&rows);
-        let admitted = self.collector.admitted();
-        if !admitted.is_empty() {
-            let series = admitted.into_iter().map(stored).collect();
-            let changes = Changes { series, ..Changes::default() };
-            context.save(id, &changes).await?;
-            self.collector.mark_clean();
+        let busy = self.under_way.take().unwrap_or_default() + took;
+        let reading = reading?;
+        if let Some(scan) = &reading.scan {
+            metrics.scanned(scan.commands, scan.keys, scan.seconds, scan.truncated);
         }
-        for (reason, rows) in &outcome.ignored {
+        let mut run = Run { busy, indexed: true, note: reading.note, ..Run::default() };
+        let Some(rows) = reading.rows else {
+            self.under_way = Some(busy);
+            run.more = true;
+            run.more_after = reading.more_after.unwrap_or_default();
+            return Ok(run);
+        };
+        run.rows = rows.len() as u64;
+        let outcome = self.collector.fold(&rows);
+        let observations = self.observed.observe(&rows, &self.collector.columns(), clock::now());
+        let mut series: Vec<StoredSeries> = self.collector.admitted().into_iter().map(stored).collect();
+        series.extend(self.observed.changed());
+        if !series.is_empty() {
+            if let Err(failure) = context.save(id, &Changes { series, ..Changes::default() }).await {
+                // What is in memory is what the state holds, else a probe would count that was never written.
+                self.restored = false;
+                return Err(failure);
+            }
+            self.collector.mark_clean();
+            self.observed.mark_clean();
+        }
+        for (reason, rows) in outcome.ignored.iter().chain(&observations.ignored) {
             metrics.ignored(*reason, *rows);
         }
-        for (reason, values) in &outcome.replaced {
+        for (reason, values) in outcome.replaced.iter().chain(&observations.replaced) {
             metrics.replaced(*reason, *values);
         }
-        for family in &outcome.families {
-            metrics.series(&family.name, family.series.len());
-        }
-        for (metric, rows) in &outcome.overflowed {
+        for (metric, rows) in outcome.overflowed.iter().chain(&observations.overflowed) {
             metrics.overflowed(metric, *rows);
         }
-        self.families = Some(outcome.families);
-        Ok(Run {
-            rows: rows.len() as u64,
-            busy,
-            more: false,
-            indexed: true,
-            note: None,
-            horizon_lag: None,
-            rows_counted: None,
-        })
+        let mut families = outcome.families;
+        families.extend(self.observed.families());
+        for family in &families {
+            metrics.series(&family.name, family.series.len());
+        }
+        self.families = Some(families);
+        Ok(run)
     }
 
     /// What is to be shown.
@@ -110,9 +125,19 @@ impl SnapshotJob {
             .await
             .map_err(|error| Failure::new(Reason::StateWrite, error.to_string()))?;
         let series = stored.map(|stored| stored.series).unwrap_or_default();
+        let (admitted, counted): (Vec<_>, Vec<_>) =
+            series.into_iter().partition(|series| series.definition == ADMITTED);
         let admitted: Vec<Admitted> =
-            series.into_iter().map(|series| Admitted { metric: series.metric, labels: series.labels }).collect();
+            admitted.into_iter().map(|series| Admitted { metric: series.metric, labels: series.labels }).collect();
         self.collector.load_admitted(&admitted);
+        for metric in self.observed.restore(counted, clock::now()) {
+            tracing::warn!(collector = %id, metric, "the pack changed what this metric means; it begins anew at 0");
+            context
+                .state
+                .drop_metric(&id.to_string(), &metric)
+                .await
+                .map_err(|error| Failure::new(Reason::StateWrite, error.to_string()))?;
+        }
         self.restored = true;
         Ok(())
     }

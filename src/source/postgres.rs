@@ -25,6 +25,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::config::SourceSettings;
 use crate::family::Micros;
 use crate::pack::System;
+use crate::source::spend::Spend;
 use crate::source::{
     CursorMode, Deletions, Examination, Moment, Rows, RowsPage, RowsQuery, RowsRange, SnapshotQuery, Source,
     WindowCount,
@@ -45,6 +46,7 @@ pub struct PostgresSource {
     connect_timeout: Duration,
     statement_timeout: Duration,
     begin: String,
+    spend: Spend,
     /// The one connection, while nobody reads. Taken out for a read and put back after a clean end: a read that is
     /// dropped half-way takes its connection with it.
     slot: Mutex<Option<Connected>>,
@@ -82,6 +84,7 @@ impl PostgresSource {
             connect_timeout: settings.connect_timeout,
             statement_timeout: settings.statement_timeout,
             begin,
+            spend: Spend::default(),
             slot: Mutex::new(None),
         })
     }
@@ -270,6 +273,10 @@ impl Source for PostgresSource {
 
     fn system(&self) -> System {
         System::Postgres
+    }
+
+    fn spend(&self) -> &Spend {
+        &self.spend
     }
 
     async fn moment(&self) -> Result<Moment, Failure> {

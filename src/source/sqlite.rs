@@ -31,6 +31,7 @@ use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::spend::Spend;
 use super::{Examination, Moment, Rows, RowsPage, RowsQuery, RowsRange, SnapshotQuery, Source, WindowCount};
 use crate::config::SourceSettings;
 use crate::family::Micros;
@@ -46,6 +47,7 @@ pub struct SqliteSource {
     path: PathBuf,
     statement_timeout: Duration,
     lock_timeout: Duration,
+    spend: Spend,
     /// One read at a time.
     turn: Semaphore,
     kept: Mutex<Option<Session>>,
@@ -83,6 +85,7 @@ impl SqliteSource {
             path: PathBuf::from(path),
             statement_timeout: settings.statement_timeout,
             lock_timeout: settings.lock_timeout,
+            spend: Spend::default(),
             turn: Semaphore::new(1),
             kept: Mutex::new(None),
         })
@@ -154,6 +157,10 @@ impl Source for SqliteSource {
 
     fn system(&self) -> System {
         System::Sqlite
+    }
+
+    fn spend(&self) -> &Spend {
+        &self.spend
     }
 
     async fn moment(&self) -> Result<Moment, Failure> {

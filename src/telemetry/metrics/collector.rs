@@ -42,6 +42,10 @@ pub(super) struct CollectorVecs {
     series: IntGaugeVec,
     overflow: IntCounterVec,
     replaced: IntCounterVec,
+    scan_commands: IntCounterVec,
+    scan_keys: IntGaugeVec,
+    scan_seconds: GaugeVec,
+    scan_truncated: IntGaugeVec,
 }
 
 impl CollectorVecs {
@@ -122,6 +126,16 @@ impl CollectorVecs {
                 "rowmetry_labels_replaced_total",
                 "Label values replaced because they looked like personal data, or were too long.",
                 &ID_AND_REASON,
+            ),
+            scan_commands: counter("rowmetry_scan_commands_total", "Commands that finished scans of keys took."),
+            scan_keys: whole("rowmetry_scan_keys", "Different keys of the pack's families that the last scan found."),
+            scan_seconds: gauge(
+                "rowmetry_scan_seconds",
+                "How long the last scan took from its first command to its last.",
+            ),
+            scan_truncated: whole(
+                "rowmetry_scan_truncated",
+                "Whether the last scan met more keys than are remembered, so that its counts were not published.",
             ),
         }
     }
@@ -206,6 +220,15 @@ impl CollectorMetrics {
         self.vecs.behind.with_label_values(&self.id()).set(seconds);
     }
 
+    /// A scan of keys ended.
+    pub fn scanned(&self, commands: u64, keys: u64, seconds: f64, truncated: bool) {
+        let id = self.id();
+        self.vecs.scan_commands.with_label_values(&id).inc_by(commands);
+        self.vecs.scan_keys.with_label_values(&id).set(i64::try_from(keys).unwrap_or(i64::MAX));
+        self.vecs.scan_seconds.with_label_values(&id).set(seconds);
+        self.vecs.scan_truncated.with_label_values(&id).set(truncated.into());
+    }
+
     /// How many keys are remembered.
     pub fn seen_keys(&self, keys: usize) {
         self.vecs.seen_keys.with_label_values(&self.id()).set(whole(keys));
@@ -267,6 +290,8 @@ impl CollectorMetrics {
             &vecs.audit_missing,
             &vecs.audit_extra,
             &vecs.audit_deleted,
+            &vecs.scan_keys,
+            &vecs.scan_truncated,
         ] {
             forget(vec, &id);
         }
@@ -278,10 +303,11 @@ impl CollectorMetrics {
             &vecs.look_back,
             &vecs.behind,
             &vecs.audit_last,
+            &vecs.scan_seconds,
         ] {
             forget(vec, &id);
         }
-        for vec in [&vecs.runs, &vecs.rows, &vecs.seen_keys_dropped, &vecs.epochs] {
+        for vec in [&vecs.runs, &vecs.rows, &vecs.seen_keys_dropped, &vecs.epochs, &vecs.scan_commands] {
             forget(vec, &id);
         }
         State::ALL.iter().for_each(|state| forget(&vecs.state, &self.id_and(state.as_str())));

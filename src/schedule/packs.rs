@@ -1,0 +1,99 @@
+//! Which packs apply to a source: those that the operator names, else those that fit.
+//!
+//! A database shows by its tables whose it is. What has no tables follows the application's database, or has the packs of
+//! its kind of server alone.
+
+use std::sync::Arc;
+
+use crate::config::SourceSettings;
+use crate::pack::Pack;
+use crate::source::{Opened, Source};
+use crate::telemetry::Failure;
+
+use super::Context;
+use super::gate::Gate;
+
+/// What applies now.
+pub(super) struct Fitting {
+    pub(super) packs: Vec<Arc<Pack>>,
+    /// Whether that is all, as far as can be known now.
+    pub(super) settled: bool,
+}
+
+/// The packs of a source.
+pub(super) async fn of(
+    settings: &SourceSettings,
+    context: &Context,
+    opened: &Opened,
+    gate: &Gate,
+) -> Result<Fitting, Failure> {
+    let all = &context.settings.packs;
+    let reads = settings.upstream.reads();
+    if let Some(names) = &settings.packs {
+        let named = all.iter().filter(|pack| names.contains(&pack.app) && pack.has_collectors_for(reads));
+        return Ok(Fitting { packs: named.cloned().collect(), settled: true });
+    }
+    let common = all.iter().filter(|pack| pack.common.is_some_and(|kind| settings.upstream.is(kind)));
+    let mut packs: Vec<Arc<Pack>> = common.cloned().collect();
+    match opened.database() {
+        Some(database) => {
+            packs.extend(detected(all, database, gate).await?);
+            Ok(Fitting { packs, settled: true })
+        }
+        None => {
+            let (names, settled) = followed(settings, context);
+            let own = all.iter().filter(|pack| names.contains(&pack.app) && pack.has_collectors_for(reads));
+            let own: Vec<Arc<Pack>> = own.filter(|pack| pack.common.is_none()).cloned().collect();
+            if opened.is_endpoint() && (!own.is_empty() || !settled) {
+                // The application's own pack knows better where its health is told than the URL does.
+                packs.clear();
+            }
+            packs.extend(own);
+            Ok(Fitting { packs, settled })
+        }
+    }
+}
+
+/// What to tell an operator whose source no pack fits.
+pub(super) fn none_fits(settings: &SourceSettings, packs: &[Arc<Pack>]) -> String {
+    if settings.upstream.database().is_none() {
+        return format!(
+            "no pack reads this {}: name one with `packs`, or name the application's database with `database`",
+            settings.upstream.as_str()
+        );
+    }
+    let wanted: Vec<String> = packs
+        .iter()
+        .filter(|pack| !pack.detect.is_empty())
+        .map(|pack| format!("{} ({})", pack.app, pack.detect.join(", ")))
+        .collect();
+    format!(
+        "no pack fits: none has all its tables in this database, as far as the role can see: {}. Name one with `packs`, or \
+         write your own",
+        wanted.join("; ")
+    )
+}
+
+async fn detected(all: &[Arc<Pack>], database: &Arc<dyn Source>, gate: &Gate) -> Result<Vec<Arc<Pack>>, Failure> {
+    let mut tables: Vec<String> = all.iter().flat_map(|pack| pack.detect.clone()).collect();
+    tables.sort();
+    tables.dedup();
+    let permit = gate.enter().await?;
+    let existing = database.existing_tables(&tables).await;
+    gate.report(&existing);
+    drop(permit);
+    let existing = existing?;
+    let fits = |pack: &&Arc<Pack>| !pack.detect.is_empty() && pack.detect.iter().all(|table| existing.contains(table));
+    Ok(all.iter().filter(fits).cloned().collect())
+}
+
+/// The packs of the application's database, and whether they are known for good.
+fn followed(settings: &SourceSettings, context: &Context) -> (Vec<String>, bool) {
+    let Some(name) = &settings.database else { return (Vec::new(), true) };
+    let database = context.settings.sources.iter().find(|source| source.name == *name);
+    if let Some(names) = database.and_then(|database| database.packs.clone()) {
+        return (names, true);
+    }
+    let status = context.board.view().sources.get(name.as_str()).cloned().unwrap_or_default();
+    (status.packs, status.settled)
+}

@@ -1,0 +1,142 @@
+//! Starts the collectors of a pack on a source: those that can read it, each with its interval, reader and driver.
+//!
+//! It decides nothing about what is read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::collector::SnapshotCollector;
+use crate::config::SourceSettings;
+use crate::pack::{self, Pack, Reads};
+use crate::source::keyspace::keys::KeysSettings;
+use crate::source::{Opened, SnapshotQuery, Wanted};
+use crate::store::CollectorId;
+
+use super::Context;
+use super::driver::{Driver, Job};
+use super::gate::Gate;
+use super::lookup_job::LookupJob;
+use super::rows_job::RowsJob;
+use super::snapshot_job::SnapshotJob;
+
+/// Names change seldom, and each look costs the database a query.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(300);
+
+/// Starts the collectors of one pack.
+pub(super) fn pack(
+    pack: &Arc<Pack>,
+    settings: &Arc<SourceSettings>,
+    context: &Arc<Context>,
+    opened: &Opened,
+    gate: &Arc<Gate>,
+    stop: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) {
+    show_parameters(pack, settings, context);
+    for definition in &pack.collectors {
+        let path = format!("{}/{}", pack.app, definition.name);
+        if settings.skip.contains(&path) || settings.skip.contains(&pack.app) {
+            continue;
+        }
+        let Some(job) = job(pack, definition, settings, context, opened) else { continue };
+        let least = definition.interval.unwrap_or_default();
+        let interval = settings.intervals.get(&path).copied().unwrap_or(settings.interval.max(least));
+        let driver = driver(job, &pack.app, &definition.name, interval, settings, context, gate);
+        context.store.expect(&driver.id);
+        tasks.spawn(Driver { up: definition.up.clone(), ..driver }.run(stop.clone()));
+    }
+    for (name, lookup) in &pack.lookups {
+        let Opened::Database(database) = opened else { break };
+        if !is_asked_for(pack, settings, context) {
+            break;
+        }
+        let columns = ["id", "name"].map(String::from).to_vec();
+        let parameters = context.settings.parameters_of(pack);
+        let limit = context.settings.limits.snapshot_rows;
+        let query =
+            SnapshotQuery { sql: lookup.sql.on(database.system()).to_owned(), columns, parameters, row_limit: limit };
+        let names = context.names.of(&settings.name, &pack.app, name);
+        let job = Job::Lookup(LookupJob::new(database.clone(), query, names));
+        let interval = settings.interval.max(LOOK_UP_EVERY);
+        tasks.spawn(driver(job, &pack.app, name, interval, settings, context, gate).run(stop.clone()));
+    }
+}
+
+fn job(
+    pack: &Pack,
+    definition: &pack::Collector,
+    settings: &SourceSettings,
+    context: &Context,
+    opened: &Opened,
+) -> Option<Job> {
+    if let (Some(rows), Some(database)) = (&definition.rows, opened.database()) {
+        return Some(Job::Rows(Box::new(RowsJob::new(definition, rows, pack, database, settings, context))));
+    }
+    let limits = context.settings.limits;
+    let collector = SnapshotCollector::new(definition, &limits, &context.guard);
+    let reader = opened.reader(Wanted {
+        collector: definition,
+        columns: collector.columns(),
+        parameters: context.settings.parameters_of(pack),
+        row_limit: limits.snapshot_rows,
+        keys: KeysSettings { per_second: settings.budget.per_second, key_limit: limits.seen_keys },
+        names: &|lookup| Some(context.names.of(settings.database.as_deref()?, &pack.app, lookup)),
+    })?;
+    Some(Job::Snapshot(Box::new(SnapshotJob::new(definition, collector, reader, context))))
+}
+
+fn driver(
+    job: Job,
+    pack: &str,
+    name: &str,
+    interval: Duration,
+    settings: &SourceSettings,
+    context: &Arc<Context>,
+    gate: &Arc<Gate>,
+) -> Driver {
+    let id = CollectorId::new(&settings.name, pack, name);
+    let metrics = context.metrics.collector(&settings.name, pack, name);
+    metrics.interval(interval.as_secs_f64());
+    context.board.collector(&id, |status| status.kind = job.kind().to_owned());
+    Driver {
+        id,
+        job,
+        interval,
+        busy_share: settings.busy_share,
+        gate: gate.clone(),
+        up: None,
+        context: context.clone(),
+        metrics,
+        last_success: None,
+        withdrawn: true,
+        failures: 0,
+        rested: Duration::ZERO,
+    }
+}
+
+/// Parameters are of the application: they are shown beside its tables, and not once more beside its Redis.
+fn show_parameters(pack: &Pack, settings: &SourceSettings, context: &Context) {
+    let home = [Reads::Database, Reads::Redis, Reads::Pgbouncer, Reads::Http];
+    if home.into_iter().find(|reads| pack.has_collectors_for(*reads)) != Some(settings.upstream.reads()) {
+        return;
+    }
+    let overrides = context.settings.parameters.get(&pack.app).cloned().unwrap_or_default();
+    let parameters = crate::collector::snapshot::parameter_families(pack, &overrides);
+    if !parameters.is_empty() {
+        let id = CollectorId::new(&settings.name, &pack.app, "parameters");
+        context.store.expect(&id);
+        context.store.publish(&id, parameters);
+    }
+}
+
+/// Whether some Redis has ids that this database names.
+fn is_asked_for(pack: &Pack, database: &SourceSettings, context: &Context) -> bool {
+    context.settings.sources.iter().any(|source| {
+        source.upstream.reads() == Reads::Redis
+            && source.database.as_deref() == Some(database.name.as_str())
+            && source.packs.as_ref().is_none_or(|packs| packs.contains(&pack.app))
+    })
+}

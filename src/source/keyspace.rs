@@ -1,0 +1,66 @@
+//! Redis as Rowmetry sees it: names of keys, a few whole numbers, and the server's own figures.
+//!
+//! Whoever speaks to it, over RESP or over Upstash's REST, answers these few questions. Nothing here writes, none asks for KEYS,
+//! and no value is read but those that a pack declares to be counters.
+
+pub mod info;
+pub mod keys;
+
+use async_trait::async_trait;
+
+use super::spend::Spend;
+use crate::telemetry::Failure;
+
+/// A Redis that is read.
+#[async_trait]
+pub trait Keyspace: Send + Sync {
+    /// The operator's name for it.
+    fn name(&self) -> &str;
+
+    /// Commands sent so far, billed or not.
+    fn spend(&self) -> &Spend;
+
+    /// A number that changes when the server may be another one than before (a connection was made anew), so that a cursor
+    /// of an earlier scan means nothing any more.
+    fn epoch(&self) -> u64;
+
+    /// One SCAN: keys that fit `matching` (a Redis glob), about `count` looked at, and where to go on. The cursor begins with `0`, and
+    /// the scan is over when `0` comes back.
+    ///
+    /// # Errors
+    /// When the command failed.
+    async fn scan(&self, cursor: &str, matching: &str, count: u32) -> Result<ScanPage, Failure>;
+
+    /// The whole numbers that these keys hold, by one MGET; none where there is no key or its value is no whole number.
+    ///
+    /// # Errors
+    /// When the command failed.
+    async fn numbers(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<u64>>, Failure>;
+
+    /// How many keys there are.
+    ///
+    /// # Errors
+    /// When the command failed.
+    async fn size(&self) -> Result<u64, Failure>;
+
+    /// The fields of INFO by name; empty where the service does not answer it.
+    ///
+    /// # Errors
+    /// When the command failed for another reason than that the service does not have it.
+    async fn info(&self, sections: &[String]) -> Result<Vec<(String, String)>, Failure>;
+
+    /// How long a PING takes, in seconds.
+    ///
+    /// # Errors
+    /// When the command failed.
+    async fn ping(&self) -> Result<f64, Failure>;
+}
+
+/// What one SCAN brought.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScanPage {
+    /// Where to go on; `0` when the scan is over.
+    pub cursor: String,
+    /// Names of keys; one may come twice in a scan.
+    pub keys: Vec<Vec<u8>>,
+}
