@@ -1,7 +1,7 @@
 //! `rowmetry demo`: the whole thing on embedded databases with live traffic, and nothing left behind.
 //!
-//! The traffic writes to SQLite files in a temporary folder; Rowmetry reads them as it would read any other. Nothing here
-//! takes a short cut into the store.
+//! The traffic writes to SQLite files in a temporary folder, to Redis servers and to endpoints on loopback; Rowmetry reads
+//! them as it would read any other. Nothing here takes a short cut into the store.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use crate::config::{Settings, SourceSettings, Start, WebSettings};
+use crate::config::{Settings, SourceSettings, Start, Upstream, WebSettings};
 use crate::demo::{Place, Places, Progress, Traffic};
 use crate::pack::{self, Pack, System};
 use crate::schedule::clock;
@@ -21,6 +21,9 @@ use super::{App, Stop};
 
 /// Time between two reads: short, so that one sees it live.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between two probes of an endpoint, some of which take a second.
+const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// New series are shown as 0 for two reads.
 const ZERO_FIRST: Duration = Duration::from_secs(2);
@@ -68,7 +71,7 @@ pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
     ));
     let (end, mut ended) = watch::channel(false);
     let rate = f64::from(request.rate) / traffic.events_per_second().max(f64::MIN_POSITIVE);
-    let writer = tokio::spawn(traffic.run(rate, async move {
+    let mut writer = tokio::spawn(traffic.run(rate, async move {
         let _ = ended.wait_for(|end| *end).await;
     }));
     let over = async {
@@ -77,22 +80,28 @@ pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
-        () = over => {}
-        () = stop.told() => {}
-        () = show_progress(&app, &progress) => {}
-    }
-    end.send_replace(true);
-    let summary = writer.await.context("the traffic broke off")??;
+    let broke_off = tokio::select! {
+        () = over => None,
+        () = stop.told() => None,
+        () = show_progress(&app, &progress) => None,
+        ended = &mut writer => Some(ended),
+    };
     let collectors = collectors(&app);
+    // Reads end first: what is read ends with the traffic.
     app.stop().await;
+    end.send_replace(true);
+    let written = match broke_off {
+        Some(ended) => ended,
+        None => writer.await,
+    };
+    let summary = written.context("the traffic broke off")?.context("the traffic broke off")?;
     say(&format!("\n  {} rows written; {collectors}. Nothing is left behind.", summary.rows));
     Ok(())
 }
 
 fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> {
     let packs = pack::builtin()?;
-    let sources = places.databases.iter().map(|place| database(place, &packs)).collect();
+    let sources = sources(places, &packs);
     Ok(Settings {
         listen: request.listen,
         state_dir: None,
@@ -105,17 +114,34 @@ fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> 
     })
 }
 
-fn database(place: &Place, packs: &[Arc<Pack>]) -> SourceSettings {
-    let mut source = SourceSettings::new(&place.app, System::Sqlite, SecretString::from(place.url.clone()));
-    source.packs = Some(vec![place.app.clone()]);
-    source.interval = INTERVAL;
+/// Each application's database, its Redis and its endpoints; the last two follow the database, whose packs are known.
+fn sources(places: &Places, packs: &[Arc<Pack>]) -> Vec<SourceSettings> {
+    let databases = places.databases.iter().map(|place| {
+        let mut source = source(place, place.app.clone(), System::Sqlite.into(), INTERVAL, packs);
+        source.packs = Some(vec![place.app.clone()]);
+        source
+    });
+    let follow = |place: &Place, kind: Upstream, interval: Duration| {
+        let name = format!("{}-{}", place.app, if kind == Upstream::Http { "web" } else { "redis" });
+        let mut source = source(place, name, kind, interval, packs);
+        source.database = Some(place.app.clone());
+        source
+    };
+    let redis = places.redis.iter().map(|place| follow(place, Upstream::Redis, INTERVAL));
+    let web = places.web.iter().map(|place| follow(place, Upstream::Http, PROBE_INTERVAL));
+    databases.chain(redis).chain(web).collect()
+}
+
+fn source(place: &Place, name: String, kind: Upstream, interval: Duration, packs: &[Arc<Pack>]) -> SourceSettings {
+    let mut source = SourceSettings::new(name, kind, SecretString::from(place.url.clone()));
+    source.interval = interval;
     source.start = Start::All;
     source.audit_interval = INTERVAL * 30;
     // What a pack reads rarely for a production database's sake is read often here.
-    let own = packs.iter().filter(|pack| pack.app == place.app);
-    source.intervals = own
+    source.intervals = packs
+        .iter()
         .flat_map(|pack| pack.collectors.iter().map(move |collector| format!("{}/{}", pack.app, collector.name)))
-        .map(|path| (path, INTERVAL))
+        .map(|path| (path, interval))
         .collect();
     source
 }

@@ -225,3 +225,6 @@ fn page(cells: Vec<String>) -> Page {
         delay: Duration::from_millis(next().parse().unwrap_or(0)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,6 +72,12 @@ impl PageServer {
         self.address
     }
 
+    /// What is answered at a path.
+    #[cfg(test)]
+    pub(super) fn page(&self, path: &str) -> Option<Page> {
+        lock(&self.pages).get(path).cloned()
+    }
+
     /// Answers this at the path from now on.
     pub(super) fn put(&self, path: &str, page: Page) {
         lock(&self.pages).insert(path.to_owned(), page);

@@ -6,6 +6,9 @@ use crate::pack::{Collector, Metric, Pack, System, builtin, sql};
 const START: Micros = 1_800_000_000_000_000;
 const SECOND: Micros = 1_000_000;
 
+/// How far back a demo catches up.
+const CATCH_UP_SECONDS: f64 = 600.0;
+
 async fn traffic(folder: &Path, seed: u64) -> Traffic {
     Traffic::prepare_kept(folder, seed, Arc::new(|| START), Kept::Within).await.expect("the demo's scripts run")
 }
@@ -118,9 +121,9 @@ fn rows_with_data(pack: &Pack, collector: &Collector, metric: &Metric) -> String
 #[tokio::test]
 async fn traffic_runs_until_it_is_told_to_stop() {
     let folder = tempfile::tempdir().expect("a folder");
-    // Two seconds pass between two looks.
-    let looks = AtomicU64::new(0);
-    let clock: Clock = Arc::new(move || START + looks.fetch_add(1, Ordering::Relaxed) as i64 * 2 * SECOND);
+    // Ten seconds pass in one.
+    let began = std::time::Instant::now();
+    let clock: Clock = Arc::new(move || START + began.elapsed().as_micros() as i64 * 10);
     let traffic = Traffic::prepare_kept(folder.path(), 4, clock, Kept::Within).await.expect("the demo's scripts run");
     let scripts = script::builtin().expect("the demo's scripts are right");
     let url = |script: &script::Script| format!("sqlite:{}/{}.db", folder.path().display(), script.app);
@@ -136,8 +139,8 @@ async fn traffic_runs_until_it_is_told_to_stop() {
     let run = tokio::time::timeout(Duration::from_secs(60), traffic.run(5.0, enough));
     let summary = run.await.expect("300 statements need no minute").expect("it runs");
     assert_eq!(progress.summary(), summary);
-    // It stops at the next look, and nearly every statement writes about one row.
-    assert!((300..3000).contains(&summary.statements), "{summary:?}");
+    // It stops at the next look or soon after, and nearly every statement writes about one row.
+    assert!((300..50_000).contains(&summary.statements), "{summary:?}");
     assert!(summary.rows > 100 && summary.rows < summary.statements * 3, "{summary:?}");
 }
 
@@ -153,8 +156,9 @@ async fn a_night_asleep_is_not_lived_through() {
             more => events += more,
         }
     }
-    // About 14 events a second for the 10 minutes that are caught up.
-    assert!((2000..20_000).contains(&events), "{events} events");
+    // The 10 minutes that are caught up, bursts and what is not written to tables included.
+    let expected = traffic.events_per_second() * CATCH_UP_SECONDS;
+    assert!((expected * 0.7..expected * 2.5).contains(&(events as f64)), "{events} events, {expected} expected");
 }
 
 #[tokio::test]
