@@ -161,7 +161,13 @@ impl RedisServer {
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let connect = self.client.get_multiplexed_async_connection_with_config(&config);
         let connection = match timeout(self.connect_timeout, connect).await {
-            Err(_) => return Err(late(Reason::Unreachable, "no connection could be made")),
+            Err(_) => {
+                let mut failure = late(Reason::Unreachable, "no connection could be made");
+                if self.is_tls() {
+                    failure.message.push_str("; if the server does not speak TLS write redis:// in place of rediss://");
+                }
+                return Err(failure);
+            }
             Ok(Err(error)) => return Err(self.not_connected(&error)),
             Ok(Ok(connection)) => connection,
         };
@@ -203,11 +209,14 @@ impl RedisServer {
         }
     }
 
+    fn is_tls(&self) -> bool {
+        matches!(self.client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. })
+    }
+
     fn not_connected(&self, error: &RedisError) -> Failure {
-        let is_tls = matches!(self.client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. });
         let hint = if error.is_connection_refusal() {
             "nothing listens there; look at host and port"
-        } else if is_tls {
+        } else if self.is_tls() {
             "if the server does not speak TLS write redis:// in place of rediss://; if its certificate is of an authority of \
              your own, name that as `ca_file`"
         } else {

@@ -139,9 +139,9 @@ async fn keys_that_come_and_go_during_the_scan() {
     let scans = redis.calls("scan");
     let mut grown = 0;
     holds_for(Duration::from_secs(3), "those who stay are counted, and nobody twice", async || {
-        if grown < 4 && began.elapsed() > Duration::from_millis(500 * grown) {
+        if grown < 7 && began.elapsed() > Duration::from_millis(350 * grown) {
             grown += 1;
-            redis.populate(100_000 << grown, "more");
+            redis.populate(30_000, &format!("more{grown}"));
         }
         let everybody = exporter.scrape().await.get(EVERYBODY, &[]).ok_or("it is absent")?;
         if (200.0..=3200.0).contains(&everybody) { Ok(()) } else { Err(format!("{everybody}")) }
