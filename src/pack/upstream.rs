@@ -63,7 +63,7 @@ impl ServerKind {
 /// Names of Redis keys, counted. Keys are found by SCAN; a value is read only where a family has a `limit`.
 ///
 /// Columns for metrics: what the patterns capture, what `set` says, `keys` (how many keys) and `at_limit` (how many of them
-/// hold a number at or above the `limit`).
+/// hold a number at or above the `limit`). Kinds whose labels are all in `set` are shown also when there is no key, as 0.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Keys {
@@ -96,7 +96,8 @@ pub struct KeyFamily {
     pub limit: Option<u64>,
 }
 
-/// Windows of time that are numbered by the time divided by their length. Only keys of the current one count.
+/// Windows of time that are numbered by the time divided by their length. Only keys of the one that is in force when a scan
+/// begins count.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Bucket {
@@ -119,7 +120,8 @@ pub struct Lookup {
 /// Redis's own figures: the fields of INFO, by their names there, and what Rowmetry adds to them.
 ///
 /// Columns for metrics: every field of INFO (`used_memory`), `ping_seconds`, and for each logical database `db`, `db_keys` and
-/// `db_expires`. A field that the service does not tell is NULL, so that its metric is absent.
+/// `db_expires`. A field that the service does not tell is NULL, so that its metric is absent. Where a field's value is a word
+/// (`rdb_last_bgsave_status`), its name with `_ok` is 1 for `ok` and `up`, and 0 for any other.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Info {
