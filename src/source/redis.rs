@@ -373,3 +373,6 @@ impl Keyspace for RedisServer {
         answer.map(|_| began.elapsed().as_secs_f64()).map_err(|trouble| trouble.failure("PING"))
     }
 }
+
+#[cfg(test)]
+mod tests;

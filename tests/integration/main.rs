@@ -12,6 +12,7 @@ mod packs;
 mod pooler;
 mod reading;
 mod redis;
+mod redis_access;
 mod reload;
 mod scraping;
 mod tables;

@@ -78,14 +78,22 @@ enum State {
 struct Scanning {
     began: Instant,
     commands: u64,
-    /// The connection that the cursor is of.
-    epoch: u64,
+    /// The connection that the cursor is of; none before the first page.
+    epoch: Option<u64>,
     cursor: String,
     /// Whether the cursor came back to its beginning.
     over: bool,
-    /// How many keys there were; none where the service does not say.
-    size: Option<u64>,
+    size: Size,
     tally: Tally,
+}
+
+/// How many keys there were when the scan began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Size {
+    Unasked,
+    /// The service does not say.
+    Untold,
+    Told(u64),
 }
 
 /// What a burst came to.
@@ -126,7 +134,7 @@ impl KeysReader {
         let mut scanning = match std::mem::replace(&mut self.state, State::Idle) {
             State::Truncated(failure) => return Err(failure),
             State::Scanning(scanning) => scanning,
-            State::Idle => Box::new(Scanning::begin(self.keyspace.as_ref(), Tally::new(plan, bounds, now)).await?),
+            State::Idle => Box::new(Scanning::new(Tally::new(plan, bounds, now))),
         };
         match scanning.burst(self.keyspace.as_ref(), plan, &self.matching, &pace).await? {
             Burst::More => {
@@ -153,7 +161,7 @@ impl KeysReader {
         let mut reading = Reading { scan: Some(scanning.summary()), ..Reading::default() };
         let Some(what) = tally.overflowed() else {
             reading.rows = Some(tally.rows(plan));
-            reading.note = scanning.size.is_none().then(|| {
+            reading.note = (scanning.size == Size::Untold).then(|| {
                 "the user may not run DBSIZE, so a FLUSHALL in the middle of a scan would go unnoticed; \
                  let it (`ACL SETUSER … +dbsize`)"
                     .to_owned()
@@ -186,7 +194,8 @@ impl Reader for KeysReader {
     async fn examine(&mut self, now: Micros) -> Result<Examination, Failure> {
         let plan = self.plan.as_ref().map_err(|amiss| Failure::new(Reason::BadQuery, amiss.as_str()))?;
         let keyspace = self.keyspace.as_ref();
-        let mut scanning = Scanning::begin(keyspace, Tally::new(plan, self.bounds(), now)).await?;
+        let mut scanning = Scanning::new(Tally::new(plan, self.bounds(), now));
+        scanning.ask_size(keyspace).await?;
         while !scanning.over && scanning.commands < SAMPLE_COMMANDS && scanning.tally.keys() < SAMPLE_ROWS as usize {
             scanning.scan(keyspace, plan, &self.matching).await?;
         }
@@ -194,7 +203,7 @@ impl Reader for KeysReader {
         let mut examination = Examination { sample: scanning.tally.rows(plan), ..Examination::default() };
         examination.facts.push(format!("SCAN with MATCH {} and COUNT {KEYS_A_SCAN}", self.matching));
         match scanning.size {
-            Some(size) => {
+            Size::Told(size) => {
                 let commands = size / u64::from(KEYS_A_SCAN) + 3;
                 let values = if plan.has_limits() { ", and one for each 500 keys whose value is read" } else { "" };
                 examination.rows_estimate = i64::try_from(size).ok();
@@ -211,7 +220,7 @@ impl Reader for KeysReader {
                     commands * 24 * 30,
                 ));
             }
-            None => examination.findings.push(Finding {
+            Size::Unasked | Size::Untold => examination.findings.push(Finding {
                 fatal: false,
                 message: "the user may not run DBSIZE, so neither the cost of a scan nor a FLUSHALL in the middle of one can be \
                           told; let it (`ACL SETUSER … +dbsize`)"
@@ -226,13 +235,9 @@ impl Reader for KeysReader {
 }
 
 impl Scanning {
-    async fn begin(keyspace: &dyn Keyspace, tally: Tally) -> Result<Self, Failure> {
-        let began = Instant::now();
-        let before = keyspace.spend().total();
-        let size = size(keyspace).await?;
-        let epoch = keyspace.epoch();
-        let commands = keyspace.spend().total() - before;
-        Ok(Scanning { began, commands, epoch, cursor: "0".to_owned(), over: false, size, tally })
+    fn new(tally: Tally) -> Self {
+        let (began, cursor) = (Instant::now(), "0".to_owned());
+        Scanning { began, commands: 0, epoch: None, cursor, over: false, size: Size::Unasked, tally }
     }
 
     /// Sends as many commands as a burst has.
@@ -246,6 +251,9 @@ impl Scanning {
         loop {
             if self.over && self.tally.unread() > 0 || self.tally.unread() >= KEYS_AN_MGET {
                 self.read_some_values(keyspace, plan).await?;
+            } else if !self.over && self.epoch.is_some() && self.size == Size::Unasked {
+                // A scan of one page saw all keys in one moment; a longer one has to know whether many vanish meanwhile.
+                self.ask_size(keyspace).await?;
             } else if !self.over {
                 self.scan(keyspace, plan, matching).await?;
                 if self.tally.overflowed().is_some() {
@@ -255,7 +263,7 @@ impl Scanning {
             } else {
                 return self.settle(keyspace).await;
             }
-            if keyspace.epoch() != self.epoch {
+            if self.is_of_another(keyspace) {
                 return Ok(Burst::Anew(Failure::new(
                     Reason::Unreachable,
                     "the connection was lost in the middle of each scan, and a cursor means nothing to another server",
@@ -269,12 +277,14 @@ impl Scanning {
 
     async fn scan(&mut self, keyspace: &dyn Keyspace, plan: &Plan, matching: &str) -> Result<(), Failure> {
         let (times, beside) = SCAN_PATIENCE;
-        if self.commands > self.size.unwrap_or(u64::MAX / times) / u64::from(KEYS_A_SCAN) * times + beside {
+        let size = if let Size::Told(size) = self.size { size } else { u64::MAX / times };
+        if self.commands > size / u64::from(KEYS_A_SCAN) * times + beside {
             return Err(Failure::new(Reason::BadReply, "SCAN does not come back to its beginning"));
         }
         let before = keyspace.spend().total();
         let page = keyspace.scan(&self.cursor, matching, KEYS_A_SCAN).await?;
         self.commands += keyspace.spend().total() - before;
+        self.epoch.get_or_insert_with(|| keyspace.epoch());
         for key in &page.keys {
             self.tally.add(plan, key);
         }
@@ -307,13 +317,24 @@ impl Scanning {
         Ok(())
     }
 
+    async fn ask_size(&mut self, keyspace: &dyn Keyspace) -> Result<(), Failure> {
+        let before = keyspace.spend().total();
+        self.size = match keyspace.size().await {
+            Ok(size) => Size::Told(size),
+            Err(failure) if matches!(failure.reason, Reason::Forbidden | Reason::BadQuery) => Size::Untold,
+            Err(failure) => return Err(failure),
+        };
+        self.commands += keyspace.spend().total() - before;
+        Ok(())
+    }
+
     /// Looks whether what was found can still be there.
     async fn settle(&mut self, keyspace: &dyn Keyspace) -> Result<Burst, Failure> {
-        let Some(size_before) = self.size else { return Ok(Burst::Whole) };
+        let Size::Told(size_before) = self.size else { return Ok(Burst::Whole) };
         let before = keyspace.spend().total();
         let size = keyspace.size().await?;
         self.commands += keyspace.spend().total() - before;
-        if size < self.tally.keys() as u64 || size < size_before / 2 || keyspace.epoch() != self.epoch {
+        if size < self.tally.keys() as u64 || size < size_before / 2 || self.is_of_another(keyspace) {
             return Ok(Burst::Anew(Failure::new(
                 Reason::BadReply,
                 "keys vanish faster than they can be scanned, so that what was found is not there any more; \
@@ -323,6 +344,11 @@ impl Scanning {
         Ok(Burst::Whole)
     }
 
+    /// Whether the server may be another one than at the first page.
+    fn is_of_another(&self, keyspace: &dyn Keyspace) -> bool {
+        self.epoch.is_some_and(|epoch| epoch != keyspace.epoch())
+    }
+
     fn summary(&self) -> Scan {
         Scan {
             commands: self.commands,
@@ -330,15 +356,6 @@ impl Scanning {
             seconds: self.began.elapsed().as_secs_f64(),
             truncated: self.tally.overflowed().is_some(),
         }
-    }
-}
-
-/// How many keys there are; none where the service does not say.
-async fn size(keyspace: &dyn Keyspace) -> Result<Option<u64>, Failure> {
-    match keyspace.size().await {
-        Ok(size) => Ok(Some(size)),
-        Err(failure) if matches!(failure.reason, Reason::Forbidden | Reason::BadQuery) => Ok(None),
-        Err(failure) => Err(failure),
     }
 }
 
