@@ -11,7 +11,10 @@ pub mod refusal;
 mod scripted;
 mod tally;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 use super::spend::Spend;
 use crate::telemetry::Failure;
@@ -27,6 +30,9 @@ pub trait Keyspace: Send + Sync {
 
     /// Commands sent so far, billed or not.
     fn spend(&self) -> &Spend;
+
+    /// One permit: who holds it may scan, so that a source has one scan under way, whatever the number of its collectors.
+    fn turn(&self) -> &Arc<Semaphore>;
 
     /// A number that changes when the server may be another one than before (a connection was made anew), so that a cursor
     /// of an earlier scan means nothing any more.

@@ -4,7 +4,7 @@
 //! the one that found an idle connection closed. It only reads.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -15,6 +15,7 @@ use redis::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::AsyncReadExt;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::keyspace::refusal::Refusal;
@@ -44,6 +45,7 @@ pub struct RedisServer {
     answer_timeout: Duration,
     connection: Mutex<Option<MultiplexedConnection>>,
     epoch: AtomicU64,
+    turn: Arc<Semaphore>,
     /// The connection of which it is known that its server has all keys.
     whole: AtomicU64,
 }
@@ -98,6 +100,7 @@ impl RedisServer {
             answer_timeout: settings.statement_timeout,
             connection: Mutex::default(),
             epoch: AtomicU64::new(0),
+            turn: Arc::new(Semaphore::new(1)),
             whole: AtomicU64::new(0),
         })
     }
@@ -315,6 +318,10 @@ impl Keyspace for RedisServer {
 
     fn spend(&self) -> &Spend {
         &self.spend
+    }
+
+    fn turn(&self) -> &Arc<Semaphore> {
+        &self.turn
     }
 
     fn epoch(&self) -> u64 {

@@ -6,6 +6,7 @@
 mod answer;
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -21,6 +22,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::Url;
 
@@ -53,6 +55,7 @@ pub struct UpstashRest {
     authorization: HeaderValue,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     patience: Duration,
+    turn: Arc<Semaphore>,
 }
 
 impl UpstashRest {
@@ -106,6 +109,7 @@ impl UpstashRest {
             authorization,
             client,
             patience: settings.connect_timeout + settings.statement_timeout,
+            turn: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -231,6 +235,10 @@ impl Keyspace for UpstashRest {
 
     fn spend(&self) -> &Spend {
         &self.spend
+    }
+
+    fn turn(&self) -> &Arc<Semaphore> {
+        &self.turn
     }
 
     /// Whatever server answers, it is the service's: a cursor means the same to each.

@@ -115,6 +115,21 @@ async fn one_scan_of_presence(redis: &Redis, others: usize) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_collectors_keep_to_the_commands_a_second_together() {
+    let redis = Redis::new();
+    redis.populate(50_000, "other");
+    redis.set(online("a", 0..5), "x");
+    let setup = reading(&redis.url(), "online").sourced("packs", "[online]").sourced("skip", "[]");
+    let exporter = setup.sourced("budget", "{per_second: 100}").spawn();
+    shows(&exporter, EVERYBODY, &[("", 5.0)]).await;
+    shows(&exporter, USERS, &[("a", 5.0)]).await;
+    let (began, before) = (Instant::now(), redis.calls("scan"));
+    holds_for(Duration::from_secs(3), "scans go on", async || Ok(())).await;
+    let (took, sent) = (began.elapsed().as_secs_f64(), redis.calls("scan") - before);
+    assert!(sent > 100 && sent as f64 <= took * 100.0 + 20.0, "{sent} SCAN in {took} s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn memory_is_bounded_by_the_keys_that_are_remembered() {
     let redis = Redis::new();
     // A million keys that fit, of which half a million are remembered: the worst there is.

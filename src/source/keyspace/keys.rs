@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Keyspace;
 use super::tally::{Bounds, Plan, Tally};
@@ -39,6 +40,9 @@ const TRIES: u32 = 3;
 
 /// Names that a look-up has not brought by then are hashes, until it does.
 const NAMES_PATIENCE: Micros = 30_000_000;
+
+/// How often is looked whether another collector's scan of the source has ended.
+const TURN_PACE: Duration = Duration::from_millis(100);
 
 /// How often is looked whether names have come.
 const NAMES_PACE: Duration = Duration::from_millis(250);
@@ -85,6 +89,7 @@ struct Scanning {
     over: bool,
     size: Size,
     tally: Tally,
+    _turn: OwnedSemaphorePermit,
 }
 
 /// How many keys there were when the scan began.
@@ -134,7 +139,10 @@ impl KeysReader {
         let mut scanning = match std::mem::replace(&mut self.state, State::Idle) {
             State::Truncated(failure) => return Err(failure),
             State::Scanning(scanning) => scanning,
-            State::Idle => Box::new(Scanning::new(Tally::new(plan, bounds, now))),
+            State::Idle => match self.keyspace.turn().clone().try_acquire_owned() {
+                Ok(turn) => Box::new(Scanning::new(Tally::new(plan, bounds, now), turn)),
+                Err(_) => return Ok(Reading { more_after: Some(TURN_PACE), ..Reading::default() }),
+            },
         };
         match scanning.burst(self.keyspace.as_ref(), plan, &self.matching, &pace).await? {
             Burst::More => {
@@ -194,7 +202,9 @@ impl Reader for KeysReader {
     async fn examine(&mut self, now: Micros) -> Result<Examination, Failure> {
         let plan = self.plan.as_ref().map_err(|amiss| Failure::new(Reason::BadQuery, amiss.as_str()))?;
         let keyspace = self.keyspace.as_ref();
-        let mut scanning = Scanning::new(Tally::new(plan, self.bounds(), now));
+        let turn = keyspace.turn().clone().acquire_owned().await;
+        let turn = turn.map_err(|_| Failure::new(Reason::Unreachable, "the source is being closed"))?;
+        let mut scanning = Scanning::new(Tally::new(plan, self.bounds(), now), turn);
         scanning.ask_size(keyspace).await?;
         while !scanning.over && scanning.commands < SAMPLE_COMMANDS && scanning.tally.keys() < SAMPLE_ROWS as usize {
             scanning.scan(keyspace, plan, &self.matching).await?;
@@ -235,9 +245,9 @@ impl Reader for KeysReader {
 }
 
 impl Scanning {
-    fn new(tally: Tally) -> Self {
+    fn new(tally: Tally, turn: OwnedSemaphorePermit) -> Self {
         let (began, cursor) = (Instant::now(), "0".to_owned());
-        Scanning { began, commands: 0, epoch: None, cursor, over: false, size: Size::Unasked, tally }
+        Scanning { began, commands: 0, epoch: None, cursor, over: false, size: Size::Unasked, tally, _turn: turn }
     }
 
     /// Sends as many commands as a burst has.

@@ -1,10 +1,11 @@
 //! A Redis for unit tests that says what the test tells it to. It speaks no protocol.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 
 use super::{Keyspace, ScanPage};
 use crate::source::spend::Spend;
@@ -13,7 +14,6 @@ use crate::telemetry::{Failure, Reason};
 type Answers<T> = Mutex<VecDeque<Result<T, Reason>>>;
 
 /// Answers in their order; the last one is repeated.
-#[derive(Default)]
 pub struct Scripted {
     pub spend: Spend,
     pub epoch: AtomicU64,
@@ -26,6 +26,24 @@ pub struct Scripted {
     pub infos: Answers<Vec<(String, String)>>,
     pub pings: Answers<f64>,
     pub values: Mutex<Vec<(Vec<u8>, u64)>>,
+    pub turn: Arc<Semaphore>,
+}
+
+impl Default for Scripted {
+    fn default() -> Self {
+        Scripted {
+            spend: Spend::default(),
+            epoch: AtomicU64::new(0),
+            pages: Mutex::default(),
+            breaks: Mutex::default(),
+            scans: AtomicU64::new(0),
+            sizes: Mutex::default(),
+            infos: Mutex::default(),
+            pings: Mutex::default(),
+            values: Mutex::default(),
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
 }
 
 impl Scripted {
@@ -58,6 +76,10 @@ impl Keyspace for Scripted {
 
     fn spend(&self) -> &Spend {
         &self.spend
+    }
+
+    fn turn(&self) -> &Arc<Semaphore> {
+        &self.turn
     }
 
     fn epoch(&self) -> u64 {

@@ -95,6 +95,27 @@ async fn a_slow_budget_sends_one_command_at_a_time() {
 }
 
 #[tokio::test]
+async fn one_scan_of_a_source_is_under_way() {
+    let redis = Arc::new(Scripted::of_pages(&[&["p:a:1"], &["p:a:2"]], 5000));
+    let (mut first, mut second) = (reader(&redis, KeysSettings { per_second: 10, ..FAST }), reader(&redis, FAST));
+    assert_eq!(first.read(NOW).await.expect("nothing fails").rows, None);
+    let sent = redis.spend.total();
+    let waiting = second.read(NOW).await.expect("nothing fails");
+    assert_eq!((waiting.rows, waiting.more_after, redis.spend.total()), (None, Some(TURN_PACE), sent));
+    whole(&mut first).await.expect("it is whole");
+    whole(&mut second).await.expect("now it is its turn");
+    // A scan that fails, and one that nobody goes on with, give way.
+    first.read(NOW).await.expect("nothing fails");
+    redis.breaks.lock().expect("ours").extend((0..20).map(|at| (at, Some(Reason::Silent))));
+    whole(&mut first).await.expect_err("it fails");
+    redis.breaks.lock().expect("ours").clear();
+    whole(&mut second).await.expect("it is its turn");
+    first.read(NOW).await.expect("nothing fails");
+    drop(first);
+    whole(&mut second).await.expect("it is its turn");
+}
+
+#[tokio::test]
 async fn another_connection_means_a_new_beginning() {
     let redis = Arc::new(Scripted::of_pages(&[&["p:a:1"], &["p:a:2"], &["p:a:3"]], 5000));
     redis.breaks.lock().expect("ours").push((1, None));
