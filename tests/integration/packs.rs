@@ -7,9 +7,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::harness::exporter::PATIENCE;
 use super::harness::exposition::{Scrape, name_of, plain_bounds};
 use super::harness::prometheus::promtool_complaints;
-use super::harness::{Cluster, Database, Exporter, Setup, exporter, test_file};
+use super::harness::{Cluster, Database, Exporter, Setup, eventually, exporter, test_file};
 
 /// What `<app>_truth.yaml` holds.
 #[derive(Deserialize)]
@@ -19,6 +20,8 @@ struct Told {
     /// Texts that must occur nowhere in the answer.
     never: Vec<String>,
     drifts: Vec<Drift>,
+    #[serde(default)]
+    later: Vec<Step>,
 }
 
 #[derive(Deserialize)]
@@ -41,6 +44,14 @@ struct Drift {
     absent: BTreeSet<String>,
     gone: Vec<String>,
     #[serde(default)]
+    truth: Vec<Fact>,
+}
+
+/// What happens while the exporter reads, and what is to be seen then.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    sql: String,
     truth: Vec<Fact>,
 }
 
@@ -251,6 +262,31 @@ async fn a_schema_that_drifted_costs_only_what_it_lacks() {
             assert!(differences.is_empty(), "{}:\n{}", drift.script, differences.join("\n"));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_a_row_later_counts_once() {
+    let mut steps = 0;
+    for app in apps() {
+        let told = told(&app);
+        if told.later.is_empty() {
+            continue;
+        }
+        let database = filled(Cluster::shared(), &app).await;
+        let (exporter, _) = reading(&database, &app).await;
+        for Step { sql, truth } in told.later {
+            database.run(sql.as_str()).await;
+            let differences = async || {
+                let differences = differences(&database, &truth, &exporter.scrape().await).await;
+                if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
+            };
+            eventually(PATIENCE, &format!("{app}: the truth after {sql}"), &differences).await;
+            exporter.reads_again().await;
+            differences().await.unwrap_or_else(|e| panic!("{app}: after {sql}the truth did not stay: {e}"));
+            steps += 1;
+        }
+    }
+    assert!(steps > 0, "no pack tells of a row that changes");
 }
 
 #[tokio::test(flavor = "multi_thread")]
