@@ -105,8 +105,7 @@ mod tests {
             &[&[Some("shop"), None, Some("3")], &[Some("blog"), Some("ana"), Some("0")]],
         );
         let wanted = columns(&["cl_active", "sv_new", "database", "user"]);
-        let expected =
-            [Some("3"), None, Some("shop"), None, Some("0"), None, Some("blog"), Some("ana")];
+        let expected = [Some("3"), None, Some("shop"), None, Some("0"), None, Some("blog"), Some("ana")];
         assert_eq!(pools.rows(&wanted), Rows::of(4, &expected));
         assert_eq!(pools.missing(&wanted), ["sv_new"]);
         assert_eq!(pools.clone().first_rows(1).rows(&wanted), Rows::of(4, &expected[..4]));

@@ -49,12 +49,15 @@ fn refused(code: &str, message: &str, doing: &str) -> Failure {
     if UNKNOWN_PARAMETER.contains(&code) {
         return Failure::new(
             Reason::BadQuery,
-            format!("{doing}: this is a database named `pgbouncer` and no console of PgBouncer; give the pooler's own port"),
+            format!(
+                "{doing}: this is a database named `pgbouncer` and no console of PgBouncer; give the pooler's own port"
+            ),
         );
     }
     let reason = if code == "53300" || says(&["no more connections allowed", "too many"]) {
         Reason::TooManyConnections
-    } else if code.starts_with("28") || says(&["authentication failed", "no such user", "password", "no such database"]) {
+    } else if code.starts_with("28") || says(&["authentication failed", "no such user", "password", "no such database"])
+    {
         Reason::BadCredentials
     } else if code.starts_with("57P") || says(&["shutting down", "login_timeout", "disconnect", "timeout", "closed"]) {
         Reason::Unreachable
