@@ -120,6 +120,9 @@ pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, mu
                     status.settled = settled;
                     status.packs.clone_from(&running);
                     status.note.clone_from(&none);
+                    if !settled {
+                        status.note = Some(packs::waiting(&settings));
+                    }
                 });
                 match (&settings.packs, settled) {
                     (Some(_), _) => None,

@@ -169,7 +169,7 @@ impl Lint<'_> {
         if let Some(kind) = pack.common.filter(|kind| !kind.is_read_by(collector.reads())) {
             self.complain(
                 at,
-                format!("the pack is common to {kind:?} sources, which cannot be read by `{}`", given[0]),
+                format!("the pack is common to {} sources, which cannot be read by `{}`", kind.as_str(), given[0]),
             );
         }
         if let Some(up) = &collector.up {

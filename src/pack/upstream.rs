@@ -38,6 +38,16 @@ pub enum ServerKind {
 }
 
 impl ServerKind {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ServerKind::Postgres => "Postgres",
+            ServerKind::Redis => "Redis",
+            ServerKind::Pgbouncer => "PgBouncer",
+            ServerKind::Http => "HTTP",
+        }
+    }
+
     /// Whether a collector that reads this can read it.
     pub fn is_read_by(self, reads: Reads) -> bool {
         let wanted = match self {
