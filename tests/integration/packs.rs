@@ -1,6 +1,7 @@
-//! Every pack that ships, on a database as its application makes it, against the truth told in other words.
+//! Every application's pack that ships, on a database as its application makes it, against the truth told in other words.
 //!
-//! A pack is tested by being there: `tests/fixtures/<app>.sql`, `_rows.sql`, `_truth.yaml` and its drifts must exist.
+//! A pack is tested by being there: `tests/fixtures/<app>.sql`, `_rows.sql`, `_truth.yaml` and its drifts must exist. Packs that
+//! are common to a kind of server have tests of their own (`console.rs`, `server.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::harness::exposition::{Scrape, name_of, plain_bounds};
+use super::harness::pgbouncer::{PgBouncer, Traffic};
 use super::harness::prometheus::promtool_complaints;
 use super::harness::{Cluster, Database, Exporter, Setup, exporter, test_file};
 
@@ -51,6 +53,7 @@ fn apps() -> Vec<String> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| !std::fs::read_to_string(path).expect("packs can be read").contains("\ncommon: "))
         .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
         .collect();
     apps.sort();
@@ -80,7 +83,7 @@ async fn filled<'c>(cluster: &'c Cluster, app: &str) -> Database<'c> {
     database
 }
 
-/// The names of a pack's collectors.
+/// The names of those of a pack's collectors that read a database.
 fn collectors(app: &str) -> Vec<String> {
     #[derive(Deserialize)]
     struct Pack {
@@ -89,11 +92,14 @@ fn collectors(app: &str) -> Vec<String> {
     #[derive(Deserialize)]
     struct Collector {
         name: String,
+        rows: Option<serde_json::Value>,
+        snapshot: Option<serde_json::Value>,
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("packs").join(format!("{app}.yaml"));
     let pack = std::fs::read_to_string(file).expect("the pack ships");
     let pack: Pack = serde_saphyr::from_str(&pack).unwrap_or_else(|e| panic!("{app}.yaml: {e}"));
-    pack.collectors.into_iter().map(|collector| collector.name).collect()
+    let read = pack.collectors.into_iter().filter(|collector| collector.rows.is_some() || collector.snapshot.is_some());
+    read.map(|collector| collector.name).collect()
 }
 
 /// The value of `intervals` with which every collector of the packs is read often, whatever the pack says.
@@ -115,10 +121,10 @@ async fn settled(exporter: &Exporter, apps: &[String]) -> Scrape {
     exporter.reads_again().await
 }
 
-/// An exporter that finds out by itself which pack applies.
-async fn reading(database: &Database<'_>, app: &str) -> (Exporter, Scrape) {
+/// An exporter that finds out by itself which pack applies, and reads by this URL.
+async fn reading(url: &str, app: &str) -> (Exporter, Scrape) {
     let apps = [app.to_owned()];
-    let mut setup = Setup::of(&database.url).sourced("intervals", often(&apps));
+    let mut setup = Setup::of(url).sourced("intervals", often(&apps)).with_server();
     setup.settings.remove("packs");
     let exporter = setup.start().await;
     let scrape = settled(&exporter, &apps).await;
@@ -165,9 +171,9 @@ async fn differences(database: &Database<'_>, facts: &[Fact], scrape: &Scrape) -
 }
 
 /// Each collector of the pack, and the state it is in.
-fn states(scrape: &Scrape) -> BTreeMap<String, Vec<String>> {
+fn states(scrape: &Scrape, app: &str) -> BTreeMap<String, Vec<String>> {
     let collectors: BTreeSet<String> = scrape
-        .of("rowmetry_collector_state", &[])
+        .of("rowmetry_collector_state", &[("pack", app)])
         .filter_map(|(series, _)| Some(series.split("collector=\"").nth(1)?.split('"').next()?.to_string()))
         .collect();
     collectors.into_iter().map(|name| (name.clone(), exporter::states(scrape, &name))).collect()
@@ -178,8 +184,8 @@ async fn every_pack_says_the_truth() {
     for app in apps() {
         let told = told(&app);
         let database = filled(Cluster::shared(), &app).await;
-        let (exporter, scrape) = reading(&database, &app).await;
-        let bad: Vec<_> = states(&scrape).into_iter().filter(|(_, states)| states != &["ok"]).collect();
+        let (exporter, scrape) = reading(&database.url, &app).await;
+        let bad: Vec<_> = states(&scrape, &app).into_iter().filter(|(_, states)| states != &["ok"]).collect();
         assert!(bad.is_empty(), "{app}: {bad:?}\n{}", exporter.log_text());
         let differences = differences(&database, &told.truth, &scrape).await;
         assert!(differences.is_empty(), "{app}:\n{}", differences.join("\n"));
@@ -221,17 +227,37 @@ fn family(series: &str, scrape: &Scrape) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_pack_says_the_same_through_a_transaction_pooler() {
+    let cluster = Cluster::shared();
+    // Fewer connections to the server than clients that use it, so that no client has one for itself.
+    let pgbouncer = PgBouncer::before(cluster, 2);
+    for app in apps() {
+        let database = filled(cluster, &app).await;
+        let url = pgbouncer.url(&database.name);
+        let traffic = Traffic::through(&url).await;
+        let (exporter, scrape) = reading(&url, &app).await;
+        let bad: Vec<_> = states(&scrape, &app).into_iter().filter(|(_, states)| states != &["ok"]).collect();
+        assert!(bad.is_empty(), "{app}: {bad:?}\n{}", exporter.log_text());
+        let differences = differences(&database, &told(&app).truth, &scrape).await;
+        assert!(differences.is_empty(), "{app}:\n{}", differences.join("\n"));
+        assert!(traffic.end().await > 0, "{app}: nobody else used the pooler");
+        assert!(!exporter.log_text().contains("prepared statement"), "{}", exporter.log_text());
+    }
+    assert!(pgbouncer.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_drifted_costs_only_what_it_lacks() {
     for app in apps() {
         for drift in told(&app).drifts {
             let database = filled(Cluster::shared(), &app).await;
             database.run(fixture(&drift.script)).await;
-            let (exporter, scrape) = reading(&database, &app).await;
-            for (collector, states) in states(&scrape) {
+            let (exporter, scrape) = reading(&database.url, &app).await;
+            for (collector, states) in states(&scrape, &app) {
                 let wanted = if drift.absent.contains(&collector) { "absent" } else { "ok" };
                 assert_eq!(states, [wanted], "{}: {collector}\n{}", drift.script, exporter.log_text());
             }
-            let known: BTreeSet<String> = states(&scrape).into_keys().collect();
+            let known: BTreeSet<String> = states(&scrape, &app).into_keys().collect();
             assert!(drift.absent.is_subset(&known), "{}: {:?} among {known:?}", drift.script, drift.absent);
             for gone in &drift.gone {
                 let left: Vec<&String> =
