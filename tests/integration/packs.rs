@@ -170,10 +170,10 @@ async fn differences(database: &Database<'_>, facts: &[Fact], scrape: &Scrape) -
     differences
 }
 
-/// Each collector of the pack, and the state it is in.
-fn states(scrape: &Scrape, app: &str) -> BTreeMap<String, Vec<String>> {
+/// Each collector of a pack, and the state it is in.
+fn states(scrape: &Scrape, pack: &str) -> BTreeMap<String, Vec<String>> {
     let collectors: BTreeSet<String> = scrape
-        .of("rowmetry_collector_state", &[("pack", app)])
+        .of("rowmetry_collector_state", &[("pack", pack)])
         .filter_map(|(series, _)| Some(series.split("collector=\"").nth(1)?.split('"').next()?.to_string()))
         .collect();
     collectors.into_iter().map(|name| (name.clone(), exporter::states(scrape, &name))).collect()
@@ -240,6 +240,8 @@ async fn every_pack_says_the_same_through_a_transaction_pooler() {
         assert!(bad.is_empty(), "{app}: {bad:?}\n{}", exporter.log_text());
         let differences = differences(&database, &told(&app).truth, &scrape).await;
         assert!(differences.is_empty(), "{app}:\n{}", differences.join("\n"));
+        let lacks: Vec<_> = states(&scrape, "postgres").into_iter().filter(|(_, states)| states != &["ok"]).collect();
+        assert_eq!(lacks, [("statements".to_owned(), vec!["absent".to_owned()])], "{}", exporter.log_text());
         assert!(traffic.end().await > 0, "{app}: nobody else used the pooler");
         assert!(!exporter.log_text().contains("prepared statement"), "{}", exporter.log_text());
     }

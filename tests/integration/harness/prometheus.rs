@@ -200,7 +200,8 @@ mod tests {
         assert_ne!(promtool_complaints(b"# TYPE a_total counter\na_total 1\n"), "");
         assert_ne!(promtool_complaints(b"# TYPE a_total counter\na_total one\n"), "");
         assert_ne!(promtool_complaints(b"# HELP a A.\n# TYPE a counter\na 1\n"), "");
-        let given = b"# HELP pg_x X.\n# TYPE pg_x counter\npg_x 1\n# HELP b_total B.\n# TYPE b_total counter\nb_total 1\n";
+        let given =
+            b"# HELP pg_x X.\n# TYPE pg_x counter\npg_x 1\n# HELP b_total B.\n# TYPE b_total counter\nb_total 1\n";
         assert_eq!(promtool_complaints(given), "");
         assert_ne!(promtool_complaints(b"# HELP pg_x X.\n# TYPE pg_x counter\npg_x one\n"), "");
     }
