@@ -262,8 +262,7 @@ async fn a_pooler_that_restarts_or_stalls_is_seen_and_found_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_is_kept_made_anew_and_every_command_counted() {
     let pgbouncer = PgBouncer::strict(Cluster::shared(), 1);
-    let mut settings =
-        SourceSettings::new("pool", Upstream::Pgbouncer, pgbouncer.console("watcher", "watcher").into());
+    let mut settings = SourceSettings::new("pool", Upstream::Pgbouncer, pgbouncer.console("watcher", "watcher").into());
     settings.statement_timeout = Duration::from_secs(1);
     let console = Arc::new(Console::new(&settings).expect("the URL is good"));
     let reader = |command: &str, columns: &[&str]| {
@@ -298,9 +297,12 @@ async fn one_connection_is_kept_made_anew_and_every_command_counted() {
     lists.read(0).await.expect_err("it is frozen");
     pgbouncer.thaw();
     lists.read(0).await.expect("it answers again");
-    let many = futures_util::future::join_all((0..20).map(|_| {
-        let mut lists = reader("LISTS", &["used_clients"]);
-        async move { lists.read(0).await.expect("it answers").rows.expect("it is whole").row(0).cell(0).map(str::to_owned) }
-    }));
+    let many =
+        futures_util::future::join_all((0..20).map(|_| {
+            let mut lists = reader("LISTS", &["used_clients"]);
+            async move {
+                lists.read(0).await.expect("it answers").rows.expect("it is whole").row(0).cell(0).map(str::to_owned)
+            }
+        }));
     assert_eq!(many.await, vec![Some("1".to_owned()); 20], "all in turn on the one connection");
 }

@@ -113,9 +113,12 @@ fn often<'a>(apps: impl IntoIterator<Item = &'a String>) -> String {
 async fn settled(exporter: &Exporter, apps: &[String]) -> Scrape {
     exporter
         .scrapes("every collector was read", |scrape| {
-            let unread =
-                apps.iter().flat_map(|app| collectors(app)).find(|name| exporter::states(scrape, name).is_empty());
-            unread.map_or(Ok(()), |name| Err(format!("{name} has no state")))
+            let read: BTreeMap<&String, _> = apps.iter().map(|app| (app, states(scrape, app))).collect();
+            let unread = apps
+                .iter()
+                .flat_map(|app| collectors(app).into_iter().map(move |name| (app, name)))
+                .find(|(app, name)| read[app].get(name).is_none_or(Vec::is_empty));
+            unread.map_or(Ok(()), |(app, name)| Err(format!("{app}/{name} has no state")))
         })
         .await;
     exporter.reads_again().await
@@ -170,13 +173,18 @@ async fn differences(database: &Database<'_>, facts: &[Fact], scrape: &Scrape) -
     differences
 }
 
-/// Each collector of a pack, and the state it is in.
+/// Each collector of a pack, and the states it is in.
 fn states(scrape: &Scrape, pack: &str) -> BTreeMap<String, Vec<String>> {
-    let collectors: BTreeSet<String> = scrape
-        .of("rowmetry_collector_state", &[("pack", pack)])
-        .filter_map(|(series, _)| Some(series.split("collector=\"").nth(1)?.split('"').next()?.to_string()))
-        .collect();
-    collectors.into_iter().map(|name| (name.clone(), exporter::states(scrape, &name))).collect()
+    let mut states: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (series, value) in scrape.of("rowmetry_collector_state", &[("pack", pack)]) {
+        let label = |name: &str| series.split(&format!("{name}=\"")).nth(1)?.split('"').next().map(str::to_owned);
+        let (Some(collector), Some(state)) = (label("collector"), label("state")) else { panic!("{series}") };
+        let of_it = states.entry(collector).or_default();
+        if value == 1.0 {
+            of_it.push(state);
+        }
+    }
+    states
 }
 
 #[tokio::test(flavor = "multi_thread")]
