@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::harness::exposition::{Scrape, name_of, plain_bounds};
 use super::harness::pgbouncer::{PgBouncer, Traffic};
 use super::harness::prometheus::promtool_complaints;
-use super::harness::{Cluster, Database, Exporter, Setup, exporter, test_file};
+use super::harness::{Cluster, Database, Exporter, Setup, test_file};
 
 /// What `<app>_truth.yaml` holds.
 #[derive(Deserialize)]
@@ -295,7 +295,7 @@ async fn rows_that_change_later_count_once() {
     for app in apps() {
         let Some(later) = told(&app).later else { continue };
         let database = filled(Cluster::shared(), &app).await;
-        let (exporter, _) = reading(&database, &app).await;
+        let (exporter, _) = reading(&database.url, &app).await;
         database.run(fixture(&later.script)).await;
         // Again and again: what was counted once is not counted with the next read either.
         for _ in 0..2 {
