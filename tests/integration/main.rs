@@ -1,5 +1,6 @@
 //! End-to-end tests against real parts; see `harness`.
 
+mod console;
 mod counting;
 mod crash;
 mod demo;
@@ -13,6 +14,7 @@ mod pooler;
 mod reading;
 mod reload;
 mod scraping;
+mod server;
 mod tables;
 mod urls;
 mod web;
