@@ -7,6 +7,7 @@ mod demo;
 mod exposition;
 mod harness;
 mod imports;
+mod keys;
 mod lifecycle;
 mod outage;
 mod packs;
