@@ -3,10 +3,12 @@
 //! Nothing here stands in for a real part, nothing is skipped when a part is missing, and nothing is left running or
 //! on disk when the tests end, however they end.
 
+pub mod certificates;
 pub mod cluster;
 pub mod exporter;
 pub mod exposition;
 pub mod guard;
+pub mod hostile;
 pub mod http;
 pub mod pgbouncer;
 pub mod prometheus;

@@ -10,6 +10,7 @@ mod lifecycle;
 mod outage;
 mod packs;
 mod pooler;
+mod probing;
 mod reading;
 mod reload;
 mod scraping;
