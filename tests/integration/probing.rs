@@ -127,6 +127,8 @@ async fn every_kind_of_answer_is_an_outcome_of_its_own() {
     let whole: f64 = whole.iter().map(|outcome| probes(&scrape, outcome)).sum();
     let all = scrape.sum("web_probes_total", &[("endpoint", "/api/health")]);
     assert!(whole <= timed && timed < all, "{whole} whole answers of {all} probes; {timed} were timed");
+    // One in flight, and perhaps one that the server has not seen end.
+    assert!(server.most_open() <= 2, "{} connections were open at once", server.most_open());
     server.start();
     server.acts(json("200 OK", HEALTHY));
     comes_to(&exporter, "a server that is back", "ok").await;

@@ -150,11 +150,20 @@ fn head(wire: &mut dyn Wire) -> Option<String> {
     while !head.ends_with(b"\r\n\r\n") {
         match wire.read(&mut byte) {
             Ok(1) => head.push(byte[0]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) if is_early(&error) && head.first().is_none_or(u8::is_ascii_uppercase) => {}
+            // What is no request gets an answer too, once it has come.
+            Err(error) if is_early(&error) => {
+                let _ = wire.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                return None;
+            }
             _ => return None,
         }
     }
     String::from_utf8(head).ok()
+}
+
+fn is_early(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 /// Waits for a moment; false when the other side has gone.
@@ -162,7 +171,7 @@ fn pace(wire: &mut dyn Wire) -> bool {
     let mut byte = [0];
     match wire.read(&mut byte) {
         Ok(read) => read > 0,
-        Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        Err(error) => is_early(&error),
     }
 }
 
