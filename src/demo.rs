@@ -1,10 +1,16 @@
-//! A made-up life for the built-in packs: an SQLite file with the tables of the applications, some history, and traffic
-//! that goes on.
+//! A made-up life for the built-in packs: for each application an SQLite file with its tables, some history, and traffic
+//! that goes on; where it has them, keys in a Redis and answers over HTTP.
 //!
 //! What happens is data (`packs/demo/*.yaml`); this code draws lots and keeps the time. The same seed and the same start
-//! make the same rows. Nothing here reads the database for metrics, and nothing but the demo uses it.
+//! make the same rows. Nothing here reads anything for metrics, and nothing but the demo uses it.
 
+mod database;
 mod draw;
+mod key_server;
+mod key_writer;
+mod life;
+mod page_server;
+mod resp;
 mod script;
 mod timetable;
 
@@ -14,25 +20,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
-
 use crate::family::Micros;
-use draw::{Lots, Value};
-use script::{Action, Script, Statement};
-use timetable::Timetable;
+use key_server::Kept;
+use life::Life;
 
 /// How often what is due is written, so rows lie in the table at most so long after their time.
 const STEP: Duration = Duration::from_millis(200);
-
-/// How long a writer waits for a reader or another writer to leave the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Events that are written in one transaction. A demo that could not write for a while catches up in such portions.
-const EVENTS_A_TRANSACTION: usize = 2000;
-
-/// What was due longer ago than this never happens: a demo that slept for a night does not live it through.
-const CATCH_UP: Duration = Duration::from_secs(600);
 
 /// The time now, in microseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> Micros + Send + Sync>;
@@ -64,6 +57,22 @@ pub enum DemoError {
         /// What SQLite said.
         source: sqlx::Error,
     },
+    /// A loopback port could not be listened at.
+    #[error("the demo's {app} finds no port on 127.0.0.1; see that the loopback interface is up")]
+    Listen {
+        /// Which application.
+        app: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The keys' server failed.
+    #[error("`{what}` of the demo could not use its keys; see that nobody ended its redis-server")]
+    Keys {
+        /// The action.
+        what: String,
+        /// What the server or the system said.
+        source: std::io::Error,
+    },
 }
 
 /// What the traffic has done so far. Counted while it runs.
@@ -94,56 +103,61 @@ pub struct TrafficSummary {
     pub rows: u64,
 }
 
-/// A database with a history, and the traffic that is to come.
+/// Where the demo's applications can be read, each list in the order of their names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Databases: every application has one.
+    pub databases: Vec<Place>,
+    /// Redis servers of those that have keys.
+    pub redis: Vec<Place>,
+    /// Base URLs, without a path, of those that answer over HTTP.
+    pub web: Vec<Place>,
+}
+
+/// Something of one application that can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The application's name.
+    pub app: String,
+    /// Where it is, as a source's `url`.
+    pub url: String,
+}
+
+/// Applications with a history, and the traffic that is to come.
 pub struct Traffic {
-    path: PathBuf,
-    connection: SqliteConnection,
-    actions: Vec<Action>,
-    timetable: Timetable,
-    lots: Lots,
+    lives: Vec<Life>,
     clock: Clock,
     progress: Arc<Progress>,
 }
 
 impl Traffic {
-    /// Makes the database in a folder, with its tables and a history that ends now. A database of an earlier demo in the
-    /// same folder is removed.
+    /// Makes the databases in a folder, with their tables and a history that ends now, and starts what the applications
+    /// keep their keys in and answer with. Databases of an earlier demo in the same folder are removed.
     ///
     /// # Errors
-    /// When the folder cannot be written.
+    /// When the folder cannot be written, or no port on 127.0.0.1 be listened at.
     pub async fn prepare(folder: &Path, seed: u64, clock: Clock) -> Result<Self, DemoError> {
-        let scripts = script::builtin()?;
-        let path = folder.join("demo.db");
-        let mut connection = open(&path).await?;
-        let now = clock();
-        let mut lots = Lots::new(seed);
-        let progress = Progress::default();
-        begin(&mut connection).await?;
-        for script in &scripts {
-            sqlx::raw_sql(AssertSqlSafe(script.schema.clone()))
-                .execute(&mut connection)
-                .await
-                .map_err(|source| DemoError::Statement { what: format!("schema of {}", script.app), source })?;
-            for seeded in &script.seed {
-                for _ in 0..seeded.seeds() {
-                    perform(&mut connection, seeded, now, &mut lots, &progress).await?;
-                }
-            }
-        }
-        let history = Script::longest_history(&scripts);
-        let actions: Vec<Action> = scripts.into_iter().flat_map(|script| script.actions).collect();
-        let mut past = Timetable::new(&actions, now - history.span, history.rate, &mut lots);
-        while let Some((index, at)) = past.next_until(now, &actions, history.rate, &mut lots) {
-            perform(&mut connection, &actions[index], at, &mut lots, &progress).await?;
-        }
-        commit(&mut connection).await?;
-        let timetable = Timetable::new(&actions, now, 1.0, &mut lots);
-        Ok(Traffic { path, connection, actions, timetable, lots, clock, progress: Arc::default() })
+        Traffic::prepare_kept(folder, seed, clock, Kept::ByWhatIsInstalled).await
     }
 
-    /// Where the database is, as a source's `url`.
-    pub fn database_url(&self) -> String {
-        format!("sqlite:{}", self.path.display())
+    async fn prepare_kept(folder: &Path, seed: u64, clock: Clock, kept: Kept) -> Result<Self, DemoError> {
+        let mut lives = Vec::new();
+        for script in script::builtin()? {
+            lives.push(Life::begin(script, folder, seed, &clock, kept).await?);
+        }
+        Ok(Traffic { lives, clock, progress: Arc::default() })
+    }
+
+    /// Where everything can be read.
+    pub fn places(&self) -> Places {
+        let places = |url: fn(&Life) -> Option<String>| {
+            self.lives.iter().filter_map(|life| Some(Place { app: life.app().to_owned(), url: url(life)? })).collect()
+        };
+        Places {
+            databases: places(|life| Some(life.database_url())),
+            redis: places(Life::redis_url),
+            web: places(Life::web_url),
+        }
     }
 
     /// Counts that go on while the traffic runs.
@@ -151,15 +165,15 @@ impl Traffic {
         Arc::clone(&self.progress)
     }
 
-    /// How many things happen in a second when the rate is 1.
+    /// How often something is written to the tables in a second when the rate is 1, in all applications together.
     pub fn events_per_second(&self) -> f64 {
-        self.actions.iter().map(|action| 1e6 / action.every_micros()).sum()
+        self.lives.iter().map(Life::events_per_second).sum()
     }
 
-    /// Lets things happen, `rate` times as often as the script says, until `shutdown` is ready.
+    /// Lets things happen, `rate` times as often as the scripts say, until `shutdown` is ready.
     ///
     /// # Errors
-    /// When the database cannot be written any more.
+    /// When a database cannot be written any more, or a keys' server is gone.
     pub async fn run(mut self, rate: f64, shutdown: impl Future<Output = ()>) -> Result<TrafficSummary, DemoError> {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut ticks = tokio::time::interval(STEP);
@@ -169,109 +183,36 @@ impl Traffic {
                 () = &mut shutdown => break,
                 _ = ticks.tick() => {
                     let now = (self.clock)();
-                    while self.advance(now, rate).await? == EVENTS_A_TRANSACTION {}
+                    while self.advance(now, rate).await? > 0 {}
                 }
             }
         }
         self.close().await
     }
 
-    /// Writes what is due until `now`, at most one portion; answers how many events that were.
+    /// Does what is due until `now`, at most one portion of each application; answers how many events that were.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// When a database cannot be written, or a keys' server is gone.
     pub async fn advance(&mut self, now: Micros, rate: f64) -> Result<usize, DemoError> {
         let mut events = 0;
-        self.timetable.leave_out_before(now - CATCH_UP.as_micros() as Micros);
-        while events < EVENTS_A_TRANSACTION {
-            let Some((index, at)) = self.timetable.next_until(now, &self.actions, rate, &mut self.lots) else { break };
-            if events == 0 {
-                begin(&mut self.connection).await?;
-            }
-            perform(&mut self.connection, &self.actions[index], at, &mut self.lots, &self.progress).await?;
-            events += 1;
-        }
-        if events > 0 {
-            commit(&mut self.connection).await?;
+        for life in &mut self.lives {
+            events += life.advance(now, rate, &self.progress).await?;
         }
         Ok(events)
     }
 
-    /// Closes the database.
+    /// Closes the databases.
     ///
     /// # Errors
     /// When the last rows could not be written.
     pub async fn close(self) -> Result<TrafficSummary, DemoError> {
         let summary = self.progress.summary();
-        self.connection.close().await.map_err(|source| DemoError::Statement { what: "close".into(), source })?;
+        for life in self.lives {
+            life.close().await?;
+        }
         Ok(summary)
     }
-}
-
-async fn open(path: &Path) -> Result<SqliteConnection, DemoError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        // A file that is not there needs no removing; one that cannot be removed fails when it is opened or filled.
-        let _ = std::fs::remove_file(PathBuf::from(name));
-    }
-    SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Off)
-        .busy_timeout(BUSY_TIMEOUT)
-        .disable_statement_logging()
-        .connect()
-        .await
-        .map_err(|source| DemoError::Open { path: path.to_owned(), source })
-}
-
-async fn begin(connection: &mut SqliteConnection) -> Result<(), DemoError> {
-    run_plain(connection, "begin immediate").await
-}
-
-async fn commit(connection: &mut SqliteConnection) -> Result<(), DemoError> {
-    run_plain(connection, "commit").await
-}
-
-async fn run_plain(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), DemoError> {
-    let done = sqlx::query(sql).execute(connection).await;
-    done.map(|_| ()).map_err(|source| DemoError::Statement { what: sql.into(), source })
-}
-
-/// Lets one thing happen at a time: draws its lots once, then runs its statements.
-async fn perform(
-    connection: &mut SqliteConnection,
-    action: &Action,
-    at: Micros,
-    lots: &mut Lots,
-    progress: &Progress,
-) -> Result<(), DemoError> {
-    let values = action.draw(at, lots);
-    for statement in &action.statements {
-        let rows = run_statement(connection, statement, &values)
-            .await
-            .map_err(|source| DemoError::Statement { what: action.name.clone(), source })?;
-        progress.add(rows);
-    }
-    Ok(())
-}
-
-async fn run_statement(
-    connection: &mut SqliteConnection,
-    statement: &Statement,
-    values: &[Value],
-) -> Result<u64, sqlx::Error> {
-    let mut query = sqlx::query(AssertSqlSafe(statement.sql.clone()));
-    for index in &statement.values {
-        query = match &values[*index] {
-            Value::Text(text) => query.bind(text.clone()),
-            Value::Whole(whole) => query.bind(*whole),
-            Value::Real(real) => query.bind(*real),
-        };
-    }
-    Ok(query.execute(connection).await?.rows_affected())
 }
 
 #[cfg(test)]

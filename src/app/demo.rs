@@ -1,18 +1,19 @@
-//! `rowmetry demo`: the whole thing on an embedded database with live traffic, and nothing left behind.
+//! `rowmetry demo`: the whole thing on embedded databases with live traffic, and nothing left behind.
 //!
-//! The traffic writes to a SQLite file in a temporary folder; Rowmetry reads it as it would read any other. Nothing here
-//! takes a short cut into the store.
+//! The traffic writes to SQLite files in a temporary folder, to Redis servers and to endpoints on loopback; Rowmetry reads
+//! them as it would read any other. Nothing here takes a short cut into the store.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use crate::config::{Settings, SourceSettings, Start, WebSettings};
-use crate::demo::{Progress, Traffic};
-use crate::pack::{self, System};
+use crate::config::{Settings, SourceSettings, Start, Upstream, WebSettings};
+use crate::demo::{Place, Places, Progress, Traffic};
+use crate::pack::{self, Pack, System};
 use crate::schedule::clock;
 use crate::telemetry::State;
 
@@ -20,6 +21,9 @@ use super::{App, Stop};
 
 /// Time between two reads: short, so that one sees it live.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Time between two probes of an endpoint, some of which take a second.
+const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 
 /// New series are shown as 0 for two reads.
 const ZERO_FIRST: Duration = Duration::from_secs(2);
@@ -48,12 +52,12 @@ pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
     let folder =
         tempfile::Builder::new().prefix("rowmetry-demo-").tempdir().context("cannot make a temporary folder")?;
     let mut stop = Stop::listen()?;
-    let traffic = Traffic::prepare(folder.path(), request.seed, std::sync::Arc::new(clock::now)).await?;
+    let traffic = Traffic::prepare(folder.path(), request.seed, Arc::new(clock::now)).await?;
     let progress = traffic.progress();
-    let app = App::start(settings(&request, &traffic)?).await?;
+    let app = App::start(settings(&request, &traffic.places())?).await?;
     let address = app.address();
     say(&format!(
-        "\n  Rowmetry's demo: made-up applications live in an embedded database, and these are their true metrics.\n\n\
+        "\n  Rowmetry's demo: made-up applications live in embedded databases, and these are their true metrics.\n\n\
          \x20 front page   http://{address}/\n\
          \x20 metrics      http://{address}/metrics\n\
          \x20 ready        http://{address}/readyz\n\n\
@@ -67,7 +71,7 @@ pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
     ));
     let (end, mut ended) = watch::channel(false);
     let rate = f64::from(request.rate) / traffic.events_per_second().max(f64::MIN_POSITIVE);
-    let writer = tokio::spawn(traffic.run(rate, async move {
+    let mut writer = tokio::spawn(traffic.run(rate, async move {
         let _ = ended.wait_for(|end| *end).await;
     }));
     let over = async {
@@ -76,41 +80,70 @@ pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
-        () = over => {}
-        () = stop.told() => {}
-        () = show_progress(&app, &progress) => {}
-    }
-    end.send_replace(true);
-    let summary = writer.await.context("the traffic broke off")??;
+    let broke_off = tokio::select! {
+        () = over => None,
+        () = stop.told() => None,
+        () = show_progress(&app, &progress) => None,
+        ended = &mut writer => Some(ended),
+    };
     let collectors = collectors(&app);
+    // Reads end first: what is read ends with the traffic.
     app.stop().await;
+    end.send_replace(true);
+    let written = match broke_off {
+        Some(ended) => ended,
+        None => writer.await,
+    };
+    let summary = written.context("the traffic broke off")?.context("the traffic broke off")?;
     say(&format!("\n  {} rows written; {collectors}. Nothing is left behind.", summary.rows));
     Ok(())
 }
 
-fn settings(request: &DemoRequest, traffic: &Traffic) -> anyhow::Result<Settings> {
-    let mut source = SourceSettings::new("demo", System::Sqlite, SecretString::from(traffic.database_url()));
-    source.interval = INTERVAL;
-    source.start = Start::All;
-    source.audit_interval = INTERVAL * 30;
+fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> {
     let packs = pack::builtin()?;
-    // What a pack reads rarely for a production database's sake is read often here.
-    source.intervals = packs
-        .iter()
-        .flat_map(|pack| pack.collectors.iter().map(move |collector| format!("{}/{}", pack.app, collector.name)))
-        .map(|path| (path, INTERVAL))
-        .collect();
+    let sources = sources(places, &packs);
     Ok(Settings {
         listen: request.listen,
         state_dir: None,
-        sources: vec![source],
+        sources,
         packs,
         parameters: std::collections::BTreeMap::new(),
         limits: crate::config::Limits::default(),
         web: WebSettings::default(),
         zero_first: ZERO_FIRST,
     })
+}
+
+/// Each application's database, its Redis and its endpoints; the last two follow the database, whose packs are known.
+fn sources(places: &Places, packs: &[Arc<Pack>]) -> Vec<SourceSettings> {
+    let databases = places.databases.iter().map(|place| {
+        let mut source = source(place, place.app.clone(), System::Sqlite.into(), INTERVAL, packs);
+        source.packs = Some(vec![place.app.clone()]);
+        source
+    });
+    let follow = |place: &Place, kind: Upstream, interval: Duration| {
+        let name = format!("{}-{}", place.app, if kind == Upstream::Http { "web" } else { "redis" });
+        let mut source = source(place, name, kind, interval, packs);
+        source.database = Some(place.app.clone());
+        source
+    };
+    let redis = places.redis.iter().map(|place| follow(place, Upstream::Redis, INTERVAL));
+    let web = places.web.iter().map(|place| follow(place, Upstream::Http, PROBE_INTERVAL));
+    databases.chain(redis).chain(web).collect()
+}
+
+fn source(place: &Place, name: String, kind: Upstream, interval: Duration, packs: &[Arc<Pack>]) -> SourceSettings {
+    let mut source = SourceSettings::new(name, kind, SecretString::from(place.url.clone()));
+    source.interval = interval;
+    source.start = Start::All;
+    source.audit_interval = INTERVAL * 30;
+    // What a pack reads rarely for a production database's sake is read often here.
+    source.intervals = packs
+        .iter()
+        .flat_map(|pack| pack.collectors.iter().map(move |collector| format!("{}/{}", pack.app, collector.name)))
+        .map(|path| (path, interval))
+        .collect();
+    source
 }
 
 async fn show_progress(app: &App, progress: &Progress) {

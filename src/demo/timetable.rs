@@ -7,7 +7,7 @@ use super::draw::Lots;
 use super::script::Action;
 use crate::family::Micros;
 
-/// An action's first time lies at most so far after the beginning, so that a demo shows everything soon. In microseconds.
+/// The first time of an action that is to happen soon lies at most so far after the beginning. In microseconds.
 const FIRST_WITHIN: f64 = 10e6;
 
 /// How much more happens in the busy part of the hour than on average, and less in the quiet one.
@@ -16,6 +16,15 @@ const SWING: f64 = 0.3;
 /// One hour, in microseconds.
 const HOUR: f64 = 3600e6;
 
+/// When an action happens for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum First {
+    /// Within seconds, however rare it is, so that a demo shows everything soon.
+    Soon,
+    /// At any moment of its first round.
+    InItsTime,
+}
+
 /// When each action is due next.
 pub(super) struct Timetable {
     due: Vec<Micros>,
@@ -23,10 +32,10 @@ pub(super) struct Timetable {
 
 impl Timetable {
     /// Begins at `start`; `rate` is how often things happen, 1 as the script says.
-    pub(super) fn new(actions: &[Action], start: Micros, rate: f64, lots: &mut Lots) -> Self {
+    pub(super) fn new(actions: &[Action], start: Micros, rate: f64, when: First, lots: &mut Lots) -> Self {
         let first = |action: &Action, lots: &mut Lots| {
-            let every = action.every_micros() / rate;
-            let within = if rate < 1.0 { every } else { every.min(FIRST_WITHIN) };
+            let every = action.every_micros() / action.rate(rate);
+            let within = if when == First::Soon { every.min(FIRST_WITHIN) } else { every };
             start + (within * lots.unit()) as Micros
         };
         Timetable { due: actions.iter().map(|action| first(action, lots)).collect() }
@@ -46,7 +55,7 @@ impl Timetable {
         }
         let action = &actions[index];
         let busy = 1.0 + SWING * (std::f64::consts::TAU * (at as f64 / HOUR).fract()).sin();
-        let factor = rate * busy * action.burst_factor(at);
+        let factor = action.rate(rate) * busy * action.burst_factor(at);
         let pause = action.every_micros() / factor.max(f64::MIN_POSITIVE) * (0.5 + lots.unit());
         self.due[index] = at.saturating_add((pause as Micros).max(1));
         Some((index, at))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::harness::exporter::{BINARY, PATIENCE, states};
 use super::harness::exposition::Scrape;
-use super::harness::guard::{Folder, Process, command_as, free_port};
+use super::harness::guard::{Folder, Process, command_as, free_port, signal};
 use super::harness::prometheus::promtool_complaints;
 use super::harness::{eventually, http};
 
@@ -16,6 +16,11 @@ struct Demo {
 
 impl Demo {
     fn start(duration: &str) -> Demo {
+        Demo::start_in(duration, None)
+    }
+
+    /// Starts it where only these folders have programs.
+    fn start_in(duration: &str, path: Option<&str>) -> Demo {
         let folder = Folder::new("demo");
         let temp = folder.path().join("temp");
         std::fs::create_dir(&temp).expect("the folder is ours");
@@ -24,6 +29,9 @@ impl Demo {
         command
             .args(["demo", "--duration", duration, "--seed", "7", "--listen", &address.to_string()])
             .env("TMPDIR", &temp);
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
         let process = Process::start(command, &folder.path().join("demo.log"));
         Demo { process, address, folder }
     }
@@ -38,6 +46,19 @@ impl Demo {
         temp.flatten().map(|entry| entry.path()).collect()
     }
 
+    /// The processes that it started, and those that they started.
+    fn descendants(&self) -> Vec<(u32, String)> {
+        let mut found = Vec::new();
+        let mut parents = self.process.children();
+        while let Some(id) = parents.pop() {
+            let name = process_name(id).unwrap_or_default();
+            let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+            parents.extend(children.split_whitespace().filter_map(|id| id.parse::<u32>().ok()));
+            found.push((id, name));
+        }
+        found
+    }
+
     async fn scrape(&self) -> Result<(Vec<u8>, Scrape), String> {
         assert!(self.process.ended().is_none(), "the demo ended: {}", self.log());
         let ready = http::get(self.address, "/readyz", &[]).await?;
@@ -48,6 +69,16 @@ impl Demo {
         let scrape = Scrape::parse(&String::from_utf8_lossy(&body))?;
         Ok((body, scrape))
     }
+}
+
+/// The name of a process that runs.
+fn process_name(id: u32) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{id}/comm")).ok().map(|name| name.trim().to_string())
+}
+
+/// Those that still run.
+fn running(processes: &[(u32, String)]) -> Vec<&(u32, String)> {
+    processes.iter().filter(|(id, name)| process_name(*id).as_ref() == Some(name)).collect()
 }
 
 fn collectors(scrape: &Scrape) -> Vec<String> {
@@ -84,9 +115,12 @@ async fn it_shows_live_metrics_of_every_pack_and_ends_clean() {
         if rows(&scrape) > rows(&first.1) { Ok(()) } else { Err(format!("{} rows", rows(&scrape))) }
     })
     .await;
+    let started = demo.descendants();
+    assert!(started.iter().any(|(_, name)| name == "redis-server"), "it uses what is installed: {started:?}");
     let status = demo.process.wait(PATIENCE).expect("--duration ends it");
     assert!(status.success(), "{status}: {}", demo.log());
     assert_eq!(demo.left_behind(), Vec::<std::path::PathBuf>::new());
+    assert_eq!(running(&started), Vec::<&(u32, String)>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,10 +128,56 @@ async fn it_leaves_nothing_behind_when_it_is_interrupted() {
     for signal in ["INT", "TERM"] {
         let demo = Demo::start("10m");
         eventually(PATIENCE, "the demo is ready", async || demo.scrape().await.map(drop)).await;
+        let started = demo.descendants();
+        assert!(!started.is_empty(), "it uses what is installed");
         demo.process.signal(signal);
         let status =
             demo.process.wait(Duration::from_secs(20)).unwrap_or_else(|| panic!("SIG{signal} does not end it"));
         assert!(status.success(), "SIG{signal}: {status}: {}", demo.log());
         assert_eq!(demo.left_behind(), Vec::<std::path::PathBuf>::new(), "SIG{signal}");
+        assert_eq!(running(&started), Vec::<&(u32, String)>::new(), "SIG{signal}");
+        assert!(!demo.log().contains("broke off"), "SIG{signal}: {}", demo.log());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_process_outlives_a_demo_that_is_killed() {
+    let demo = Demo::start("10m");
+    eventually(PATIENCE, "the demo is ready", async || demo.scrape().await.map(drop)).await;
+    let started = demo.descendants();
+    assert!(!started.is_empty(), "it uses what is installed");
+    demo.process.kill();
+    eventually(PATIENCE, "what it started ends too", async || match running(&started).as_slice() {
+        [] => Ok(()),
+        left => Err(format!("{left:?} still run")),
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_needs_nothing_installed() {
+    let demo = Demo::start_in("10m", Some("/nowhere"));
+    let scrape = eventually(PATIENCE, "every collector succeeded", async || {
+        let (_, scrape) = demo.scrape().await?;
+        let names = collectors(&scrape);
+        let bad: Vec<&String> =
+            names.iter().filter(|name| states(&scrape, name).iter().any(|state| state != "ok")).collect();
+        if bad.is_empty() { Ok(scrape) } else { Err(format!("{bad:?} are not ok")) }
+    })
+    .await;
+    assert!(collectors(&scrape).len() > 10, "{:?}", collectors(&scrape));
+    assert_eq!(demo.descendants(), Vec::<(u32, String)>::new(), "it starts no program");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traffic_that_cannot_go_on_ends_it_with_an_error() {
+    let demo = Demo::start("10m");
+    eventually(PATIENCE, "the demo is ready", async || demo.scrape().await.map(drop)).await;
+    let servers: Vec<u32> =
+        demo.descendants().into_iter().filter(|(_, name)| name == "redis-server").map(|(id, _)| id).collect();
+    signal("KILL", &servers);
+    let status = demo.process.wait(PATIENCE).expect("it ends by itself");
+    assert!(!status.success(), "{}", demo.log());
+    assert!(demo.log().contains("see that nobody ended its redis-server"), "{}", demo.log());
+    assert_eq!(demo.left_behind(), Vec::<std::path::PathBuf>::new());
 }

@@ -19,6 +19,15 @@ struct Told {
     /// Texts that must occur nowhere in the answer.
     never: Vec<String>,
     drifts: Vec<Drift>,
+    /// What is to be seen after a script is run while the exporter reads.
+    later: Option<Later>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Later {
+    script: String,
+    truth: Vec<Fact>,
 }
 
 #[derive(Deserialize)]
@@ -242,6 +251,25 @@ async fn a_schema_that_drifted_costs_only_what_it_lacks() {
             assert!(differences.is_empty(), "{}:\n{}", drift.script, differences.join("\n"));
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_change_later_count_once() {
+    let mut changed = 0;
+    for app in apps() {
+        let Some(later) = told(&app).later else { continue };
+        let database = filled(Cluster::shared(), &app).await;
+        let (exporter, _) = reading(&database, &app).await;
+        database.run(fixture(&later.script)).await;
+        // Again and again: what was counted once is not counted with the next read either.
+        for _ in 0..2 {
+            let scrape = exporter.reads_again().await;
+            let differences = differences(&database, &later.truth, &scrape).await;
+            assert!(differences.is_empty(), "{app}:\n{}\n{}", differences.join("\n"), exporter.log_text());
+        }
+        changed += 1;
+    }
+    assert!(changed > 0, "no pack tells what changes later");
 }
 
 #[tokio::test(flavor = "multi_thread")]

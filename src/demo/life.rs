@@ -1,0 +1,230 @@
+//! One application's life: a database file of its own, perhaps keys and pages, lots of its own, and its own time to come.
+//!
+//! What one application does never depends on another, so a new script changes nothing for those that are there.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::database::Database;
+use super::draw::{Lots, Value};
+use super::key_server::{Kept, KeyServer};
+use super::key_writer::{KeyRow, KeyWriter, Use};
+use super::page_server::{Page, PageServer};
+use super::script::{Action, Effect, Script, Statement};
+use super::timetable::{First, Timetable};
+use super::{Clock, DemoError, Progress};
+use crate::family::Micros;
+
+/// Events that are written in one transaction. A demo that could not write for a while catches up in such portions.
+const EVENTS_A_TRANSACTION: usize = 2000;
+
+/// What was due longer ago than this never happens: a demo that slept for a night does not live it through.
+const CATCH_UP: Duration = Duration::from_secs(600);
+
+/// One application with a history, and what it is going to do.
+pub(super) struct Life {
+    app: String,
+    actions: Vec<Action>,
+    timetable: Timetable,
+    lots: Lots,
+    world: World,
+}
+
+/// What an application writes to.
+struct World {
+    database: Database,
+    keys: Option<(KeyWriter, KeyServer)>,
+    pages: Option<PageServer>,
+}
+
+impl Life {
+    /// Makes the database, with its tables and a history that ends now, and starts what keeps the keys and answers at the
+    /// paths that the script has. A database of an earlier demo in the same folder is removed.
+    pub(super) async fn begin(
+        script: Script,
+        folder: &Path,
+        seed: u64,
+        clock: &Clock,
+        kept: Kept,
+    ) -> Result<Self, DemoError> {
+        let now = clock();
+        let mut lots = Lots::new(xxhash_rust::xxh3::xxh3_64_with_seed(script.app.as_bytes(), seed));
+        let mut world = World::open(&script, folder, clock, kept).await?;
+        let progress = Progress::default();
+        world.database.begin().await?;
+        world.database.plain(&format!("schema of {}", script.app), script.schema).await?;
+        for seeded in &script.seed {
+            world.repeat(seeded, now, &mut lots, &progress).await?;
+        }
+        let (history, mut actions) = (script.history, script.actions);
+        let mut past = Timetable::new(&actions, now - history.span, history.rate, First::InItsTime, &mut lots);
+        while let Some((index, at)) = past.next_until(now, &actions, history.rate, &mut lots) {
+            world.perform(&actions[index], at, &mut lots, &progress).await?;
+        }
+        // Keys and answers have no history: they are as they are now.
+        for action in &script.outward {
+            world.repeat(action, now, &mut lots, &progress).await?;
+        }
+        world.database.commit().await?;
+        actions.extend(script.outward);
+        let timetable = Timetable::new(&actions, now, 1.0, First::Soon, &mut lots);
+        Ok(Life { app: script.app, actions, timetable, lots, world })
+    }
+
+    /// The application's name.
+    pub(super) fn app(&self) -> &str {
+        &self.app
+    }
+
+    /// Where the database is, as a source's `url`.
+    pub(super) fn database_url(&self) -> String {
+        format!("sqlite:{}", self.world.database.path().display())
+    }
+
+    /// Where the keys are, as a source's `url`.
+    pub(super) fn redis_url(&self) -> Option<String> {
+        self.world.keys.as_ref().map(|(_, server)| format!("redis://{}", server.address()))
+    }
+
+    /// Where the pages are, without a path.
+    pub(super) fn web_url(&self) -> Option<String> {
+        self.world.pages.as_ref().map(|pages| format!("http://{}", pages.address()))
+    }
+
+    /// How often something is written to the tables in a second when the rate is 1.
+    pub(super) fn events_per_second(&self) -> f64 {
+        let written = self.actions.iter().filter(|action| matches!(action.effect, Effect::Write(_)));
+        written.map(|action| 1e6 / action.every_micros()).sum()
+    }
+
+    /// Does what is due until `now`, at most one portion, in one transaction; answers how many events that were.
+    pub(super) async fn advance(&mut self, now: Micros, rate: f64, progress: &Progress) -> Result<usize, DemoError> {
+        let mut events = 0;
+        self.timetable.leave_out_before(now - CATCH_UP.as_micros() as Micros);
+        while events < EVENTS_A_TRANSACTION {
+            let Some((index, at)) = self.timetable.next_until(now, &self.actions, rate, &mut self.lots) else { break };
+            if events == 0 {
+                self.world.database.begin().await?;
+            }
+            self.world.perform(&self.actions[index], at, &mut self.lots, progress).await?;
+            events += 1;
+        }
+        if events > 0 {
+            self.world.database.commit().await?;
+        }
+        Ok(events)
+    }
+
+    /// Closes the database; the rest ends by itself.
+    pub(super) async fn close(self) -> Result<(), DemoError> {
+        self.world.database.close().await
+    }
+
+    /// The connection that it writes with.
+    #[cfg(test)]
+    pub(super) fn connection(&mut self) -> &mut sqlx::SqliteConnection {
+        self.world.database.connection()
+    }
+}
+
+impl World {
+    async fn open(script: &Script, folder: &Path, clock: &Clock, kept: Kept) -> Result<Self, DemoError> {
+        let has = |wanted: fn(&Effect) -> bool| script.outward.iter().any(|action| wanted(&action.effect));
+        let listen = |source| DemoError::Listen { app: script.app.clone(), source };
+        let database = Database::create(folder.join(format!("{}.db", script.app))).await?;
+        let mut world = World { database, keys: None, pages: None };
+        if has(|effect| matches!(effect, Effect::Keys(..))) {
+            let server = KeyServer::start(kept, folder, &script.app, clock.clone()).await.map_err(listen)?;
+            let writer = KeyWriter::connect(server.address()).await.map_err(listen)?;
+            world.keys = Some((writer, server));
+        }
+        if has(|effect| matches!(effect, Effect::Page(..))) {
+            world.pages = Some(PageServer::start().await.map_err(listen)?);
+        }
+        Ok(world)
+    }
+
+    /// Lets happen what there is to be at the beginning, as often as the script says.
+    async fn repeat(
+        &mut self,
+        action: &Action,
+        at: Micros,
+        lots: &mut Lots,
+        progress: &Progress,
+    ) -> Result<(), DemoError> {
+        for _ in 0..action.times_at_first() {
+            self.perform(action, at, lots, progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Lets one thing happen: draws its lots once, then does what it says.
+    async fn perform(
+        &mut self,
+        action: &Action,
+        at: Micros,
+        lots: &mut Lots,
+        progress: &Progress,
+    ) -> Result<(), DemoError> {
+        let values = action.draw(at, lots);
+        match &action.effect {
+            Effect::Write(statements) => {
+                for statement in statements {
+                    progress.add(self.database.write(&action.name, statement, &values).await?);
+                }
+                Ok(())
+            }
+            Effect::Keys(how, question) => self.use_keys(&action.name, *how, question, &values).await,
+            Effect::Page(path, question) => self.put_page(&action.name, path, question, &values).await,
+        }
+    }
+
+    async fn use_keys(
+        &mut self,
+        what: &str,
+        how: Use,
+        question: &Statement,
+        values: &[Value],
+    ) -> Result<(), DemoError> {
+        let rows: Vec<KeyRow> = self.database.ask(what, question, values).await?.into_iter().map(key_row).collect();
+        let Some((writer, _)) = &mut self.keys else { return Ok(()) };
+        let done = writer.use_keys(how, &rows).await;
+        done.map_err(|source| DemoError::Keys { what: what.to_owned(), source })
+    }
+
+    async fn put_page(
+        &mut self,
+        what: &str,
+        path: &str,
+        question: &Statement,
+        values: &[Value],
+    ) -> Result<(), DemoError> {
+        let row = self.database.ask(what, question, values).await?.into_iter().next();
+        if let (Some(pages), Some(row)) = (&self.pages, row) {
+            pages.put(path, page(row));
+        }
+        Ok(())
+    }
+}
+
+/// A key, what it is set to or its limit, and how many seconds it lives.
+fn key_row(cells: Vec<String>) -> KeyRow {
+    let mut cells = cells.into_iter();
+    let mut next = || cells.next().unwrap_or_default();
+    KeyRow { key: next(), value: next(), seconds: next().parse().unwrap_or(0) }
+}
+
+/// A status, a media type, a body, and how many milliseconds the answer takes.
+fn page(cells: Vec<String>) -> Page {
+    let mut cells = cells.into_iter();
+    let mut next = || cells.next().unwrap_or_default();
+    Page {
+        status: next().parse().unwrap_or(0),
+        kind: next(),
+        body: next(),
+        delay: Duration::from_millis(next().parse().unwrap_or(0)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
