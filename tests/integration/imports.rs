@@ -32,7 +32,7 @@ const CONFINED: [(&str, &[&str]); 4] = [
     ("sqlx", &["source", "state", "demo"]),
     ("prometheus", &["telemetry", "exposition"]),
     ("prost", &["exposition"]),
-    ("hyper", &["web", "source", "demo"]),
+    ("hyper", &["web", "demo", "source"]),
 ];
 
 fn sources() -> BTreeMap<PathBuf, String> {

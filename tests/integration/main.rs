@@ -3,6 +3,7 @@
 mod counting;
 mod crash;
 mod demo;
+mod endpoints;
 mod exposition;
 mod harness;
 mod imports;

@@ -60,6 +60,7 @@ fn apps() -> Vec<String> {
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| !std::fs::read_to_string(path).expect("packs can be read").contains("\ncommon: "))
         .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
         .collect();
     apps.sort();
