@@ -97,9 +97,8 @@ impl ProbeReader {
 
     async fn probe(&self, url: &Url) -> Probed {
         let began = Instant::now();
-        let asked = self.of.asker.get(url, &self.probe.accept, &self.of.spend);
-        let late = |_| Err(Trouble::late(self.probe.timeout));
-        match tokio::time::timeout(self.probe.timeout, asked).await.unwrap_or_else(late) {
+        let asked = self.of.asker.get(url, &self.probe.accept, self.probe.timeout, &self.of.spend);
+        match asked.await {
             Ok(answer) => {
                 let took = Some(began.elapsed());
                 let (outcome, document) = match Outcome::of_status(answer.status) {
@@ -192,7 +191,7 @@ impl ProbeReader {
             .flat_map(|value| value.at.as_slice())
             .map(String::as_str)
             .collect();
-        let found = format!("{} numbers are reported", numbers.len());
+        let found = format!("numbers reported: {}", numbers.len());
         match (self.probe.values.is_empty(), lacking.is_empty()) {
             (true, _) => None,
             (false, true) => Some(found),

@@ -5,6 +5,7 @@
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -21,6 +22,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use super::body;
@@ -73,28 +75,28 @@ impl Asker {
         Ok(Asker { client })
     }
 
-    /// GET, with redirects on the same host. The caller sets the time limit.
-    pub(super) async fn get(&self, url: &Url, accept: &str, spend: &Spend) -> Result<Answer, Trouble> {
+    /// GET, with redirects on the same host, all within the time limit.
+    pub(super) async fn get(&self, url: &Url, accept: &str, limit: Duration, spend: &Spend) -> Result<Answer, Trouble> {
         let headers = headers(url, accept)?;
+        let deadline = Instant::now() + limit;
         let mut current = url.clone();
-        for _ in 0..=REDIRECTS {
+        let mut follows = 0;
+        loop {
             spend.add(1);
             let mut request = Request::new(Empty::new());
             *request.uri_mut() = uri(&current).ok_or_else(|| Trouble::new(Outcome::Redirected, "to no address"))?;
             *request.headers_mut() = headers.clone();
-            let response = self.client.request(request).await.map_err(|error| Trouble::unanswered(&error))?;
-            match redirect(&current, &response) {
-                None => return answer(response).await,
-                Some(Ok(next)) => current = next,
-                Some(Err(detail)) => {
-                    return Err(Trouble {
-                        status: Some(response.status().as_u16()),
-                        ..Trouble::new(Outcome::Redirected, detail)
-                    });
-                }
-            }
+            let began = timeout_at(deadline, self.client.request(request)).await;
+            let response = began.map_err(|_| Trouble::late(limit))?.map_err(|error| Trouble::unanswered(&error))?;
+            let status = Some(response.status().as_u16());
+            let Some(next) = redirect(&current, &response) else {
+                let late = |_| Trouble { status, ..Trouble::late(limit) };
+                return timeout_at(deadline, answer(response)).await.map_err(late)?;
+            };
+            let next = if follows < REDIRECTS { next } else { Err("in a circle") };
+            current = next.map_err(|detail| Trouble { status, ..Trouble::new(Outcome::Redirected, detail) })?;
+            follows += 1;
         }
-        Err(Trouble::new(Outcome::Redirected, "in a circle"))
     }
 }
 
