@@ -18,7 +18,7 @@ use crate::family::Micros;
 use crate::pack::{Collector, Pack, System, lint};
 use crate::source::keyspace::keys::KeysSettings;
 use crate::source::{Examination, Opened, RowsQuery, SAMPLE_ROWS, Wanted};
-use crate::telemetry::{Failure, Reason};
+use crate::telemetry::{Failure, Reason, State};
 
 pub use estimate::{PersonalData, SeriesEstimate};
 
@@ -296,6 +296,11 @@ impl Check<'_> {
         match examined {
             Ok(examination) => self.fill(&mut report, collector, examination, &columns),
             Err(failure) if failure.reason.is_source_wide() => return Err(failure),
+            Err(failure) if pack.common.is_some() && failure.reason.state() == State::Absent => {
+                // Servers differ in what they have, and no operator need mend that.
+                let message = format!("{failure}. This server does not have it; its metrics stay absent");
+                report.findings.push(FindingReport { fatal: false, message, sql: None });
+            }
             Err(failure) => report.failure = Some(failure.into()),
         }
         Ok(report)
@@ -329,7 +334,7 @@ impl Check<'_> {
                 let hidden = Reason::RowsHidden.as_str();
                 needs.row_security |= collector.failure.as_ref().is_some_and(|failure| failure.reason == hidden)
                     || collector.facts.iter().any(|fact| fact.contains("row-level security"));
-                if collector.reads.is_empty() {
+                if collector.reads.is_empty() && collector.is_stopped() {
                     needs.unknown.push(format!("{}/{}", pack.pack, collector.collector));
                 }
             }

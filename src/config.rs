@@ -164,7 +164,7 @@ pub struct SourceSettings {
     pub idle: Option<Idle>,
     /// Which packs apply: none means those whose `detect` tables exist.
     pub packs: Option<Vec<String>>,
-    /// Collectors (`pack/collector`) that are not run.
+    /// Collectors (`pack/collector`), or all of a pack, that are not run.
     pub skip: Vec<String>,
     /// Time between two reads of a collector.
     pub interval: Duration,

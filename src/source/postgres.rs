@@ -6,7 +6,7 @@
 //!
 //! Nothing here writes, counts a row or keeps a result. This file alone, with `postgres/`, names the Postgres driver.
 
-mod address;
+pub(super) mod address;
 mod examine;
 mod failure;
 mod look;

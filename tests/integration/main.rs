@@ -1,5 +1,6 @@
 //! End-to-end tests against real parts; see `harness`.
 
+mod console;
 mod counting;
 mod crash;
 mod demo;
@@ -11,8 +12,11 @@ mod outage;
 mod packs;
 mod pooler;
 mod reading;
+mod redis;
 mod reload;
 mod scraping;
+mod server;
 mod tables;
+mod upstash;
 mod urls;
 mod web;
