@@ -106,7 +106,7 @@ fn driver(
         job,
         interval,
         busy_share: settings.busy_share,
-        gate: gate.clone(),
+        gate: Arc::new(gate.lane()),
         up: None,
         context: context.clone(),
         metrics,
@@ -114,6 +114,7 @@ fn driver(
         withdrawn: true,
         failures: 0,
         rested: Duration::ZERO,
+        waits: Duration::ZERO,
     }
 }
 
