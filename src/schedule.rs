@@ -143,8 +143,7 @@ async fn run_opened(
                         running.push(pack.app.clone());
                     }
                 }
-                let none =
-                    (running.is_empty() && settled).then(|| packs::none_fits(settings, &context.settings.packs));
+                let none = (running.is_empty() && settled).then(|| packs::none_fits(settings, &context.settings.packs));
                 if let Some(note) = &none {
                     tracing::warn!(source = %name, "{note}");
                 }

@@ -20,8 +20,8 @@ use super::governor::{Admission, Governor, Ran, Terms, Wish};
 use super::pace;
 
 /// Statements that one run of a collector may take before any run has shown it: a database is connected to, asked who it is, and
-/// its first page and the one after are read.
-const FIRST_RUN: u64 = 16;
+/// its first page and the one after are read, and a window is recounted.
+const FIRST_RUN: u64 = 20;
 
 /// A run that is not a database's: a part of a scan, a probe, a figure.
 const FIRST_SMALL_RUN: u64 = 4;
@@ -196,7 +196,11 @@ impl Gate {
         let is_quiet = governor.is_quiet();
         drop(governor);
         if changed {
-            let what = if is_quiet { "the application is quiet: its source is read in rounds" } else { "new rows: the source is read as usual" };
+            let what = if is_quiet {
+                "the application is quiet: its source is read in rounds"
+            } else {
+                "new rows: the source is read as usual"
+            };
             tracing::info!(source = %shared.source, "{what}");
             shared.changed.send_replace(());
         }
