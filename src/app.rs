@@ -290,9 +290,17 @@ fn context(
     })
 }
 
-/// What all sources depend on: when it changes, all begin anew.
+/// What all sources depend on: when it changes, all begin anew. Who follows which database is of it, since a database reads
+/// names for those who follow it.
 fn shared(settings: &Settings) -> String {
-    format!("{:?} {:?} {:?} {:?}", settings.packs, settings.parameters, settings.limits, settings.zero_first)
+    let followers = settings.sources.iter().filter(|source| source.upstream.database().is_none());
+    let links: Vec<_> = followers
+        .map(|source| {
+            let database = settings.sources.iter().find(|other| Some(&other.name) == source.database.as_ref());
+            (&source.name, source.upstream, &source.packs, database.map(|database| (&database.name, &database.packs)))
+        })
+        .collect();
+    format!("{:?} {:?} {:?} {:?} {links:?}", settings.packs, settings.parameters, settings.limits, settings.zero_first)
 }
 
 /// What one source depends on. It holds the URL, so it is never printed.

@@ -28,8 +28,8 @@ pub fn pack_schema() -> String {
 pub fn metrics<'p>(packs: impl IntoIterator<Item = &'p Pack>) -> String {
     let mut page = format!("{MADE_BY}# Metrics of the built-in packs\n\n");
     page.push_str(
-        "Counters and histograms count each new row once. Gauges and info metrics show the last snapshot. A metric whose \
-         table, column or grant is missing is absent, never 0. Rowmetry's metrics about itself are in \
+        "Counters and histograms count each new row, or each probe, once; those of a server's own totals show what it tells. Gauges \
+         and info metrics show the last read. A metric whose table, column or grant is missing is absent, never 0. Rowmetry's metrics about itself are in \
          [self-metrics.md](self-metrics.md).\n",
     );
     for pack in packs {
@@ -37,12 +37,18 @@ pub fn metrics<'p>(packs: impl IntoIterator<Item = &'p Pack>) -> String {
         if !pack.detect.is_empty() {
             let _ = write!(page, "Applies by itself when these tables exist: {}.\n\n", code_list(&pack.detect));
         }
+        if let Some(kind) = pack.common {
+            let _ = write!(page, "Applies by itself to every {} source.\n\n", kind.as_str());
+        }
         page.push_str("| Metric | Kind | Labels | Meaning | Collector | Reads |\n|---|---|---|---|---|---|\n");
         for (name, parameter) in &pack.parameters {
             if let Some(gauge) = &parameter.gauge {
                 let help = format!("{} Parameter `{name}`, {} unless set.", parameter.help.trim(), parameter.value);
                 row(&mut page, [&code(gauge), "gauge", "", &help, "", "the configuration"]);
             }
+        }
+        for (collector, up) in pack.collectors.iter().filter_map(|of| Some((of, of.up.as_ref()?))) {
+            row(&mut page, [&code(&up.gauge), "gauge", "", &up.help, &code(&collector.name), "whether it answers"]);
         }
         for collector in &pack.collectors {
             for metric in &collector.metrics {
@@ -96,8 +102,9 @@ pub fn configuration() -> String {
     let schema = schemars::schema_for!(RawConfig).to_value();
     let mut page = format!("{MADE_BY}# Configuration\n\n");
     page.push_str(
-        "`rowmetry --config FILE` or `ROWMETRY_CONFIG=FILE`. Without a file, `DATABASE_URL` is enough. The command line goes \
-         before the environment, and that before the file. A full example is [example.yaml](example.yaml); editors complete \
+        "`rowmetry --config FILE` or `ROWMETRY_CONFIG=FILE`. Without a file, `DATABASE_URL` is enough; `REDIS_URL`, or \
+         `UPSTASH_REDIS_REST_URL` with `UPSTASH_REDIS_REST_TOKEN`, `PGBOUNCER_URL` and `HEALTH_URL` add a Redis, a pooler's \
+         console and a health endpoint. The command line goes before the environment, and that before the file. A full example is [example.yaml](example.yaml); editors complete \
          and check the file with [schema/config.json](schema/config.json).\n\n\
          Any text may hold `${VARIABLE}` or `${VARIABLE:-default}`; `$$` is a dollar sign. Lengths of time are a number and one \
          of `ms`, `s`, `m`, `h`, `d`. `rowmetry check` tells everything that is wrong at once.\n",
@@ -105,10 +112,12 @@ pub fn configuration() -> String {
     for (title, name, words) in [
         ("The file", None, ""),
         (
-            "`sources`: the databases",
+            "`sources`: what is read",
             Some("RawSource"),
-            "A list. Everything but `name`, `url` and `url_file` may also stand in `defaults`, for every source.\n\n",
+            "A list. What says how a source is read, from `packs` on, may also stand in `defaults`, for every source.\n\n",
         ),
+        ("`budget` of a source", Some("RawBudget"), ""),
+        ("`idle` of a source", Some("RawIdle"), ""),
         ("`limits`", Some("RawLimits"), ""),
         ("`web`", Some("RawWeb"), ""),
     ] {
@@ -142,13 +151,20 @@ fn parameters(pack: &Pack) -> String {
 }
 
 fn reads(collector: &Collector) -> String {
-    match (&collector.rows, &collector.snapshot) {
-        (Some(rows), _) => format!("new rows of {}", code(&rows.table)),
-        (None, Some(snapshot)) => {
+    match collector {
+        Collector { rows: Some(rows), .. } => format!("new rows of {}", code(&rows.table)),
+        Collector { snapshot: Some(snapshot), .. } => {
             let tables = tables(snapshot.sql.on(System::Postgres));
             if tables.is_empty() { "a query".to_owned() } else { format!("a query of {}", code_list(&tables)) }
         }
-        (None, None) => String::new(),
+        Collector { keys: Some(keys), .. } => format!("names of Redis keys {}", code(&keys.matching)),
+        Collector { info: Some(_), .. } => "INFO of Redis".to_owned(),
+        Collector { show: Some(show), .. } => format!("{} of PgBouncer", code(&format!("SHOW {}", show.command))),
+        Collector { probe: Some(probe), .. } => match &probe.path {
+            Some(path) => format!("an HTTP request for {}", code(path)),
+            None => "an HTTP request".to_owned(),
+        },
+        _ => String::new(),
     }
 }
 
@@ -250,8 +266,11 @@ mod tests {
     fn the_example_configuration_is_good() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/example.yaml");
         let overrides = crate::config::Overrides { config: Some(path), ..Default::default() };
-        let variable =
-            |name: &str| (name == "DATABASE_URL").then(|| "postgres://rowmetry:x@db.example/shop".to_owned());
+        let variable = |name: &str| match name {
+            "DATABASE_URL" => Some("postgres://rowmetry:x@db.example/shop".to_owned()),
+            "UPSTASH_REDIS_REST_TOKEN" => Some("x".to_owned()),
+            _ => None,
+        };
         if let Err(errors) = crate::config::load(&overrides, &variable) {
             panic!("\n{errors}");
         }
@@ -271,7 +290,7 @@ mod tests {
     fn every_setting_is_in_the_example_and_has_a_meaning() {
         let example = committed("example.yaml");
         let schema = schemars::schema_for!(RawConfig).to_value();
-        let parts = ["RawSource", "RawLimits", "RawWeb"].map(|name| &schema["$defs"][name]);
+        let parts = ["RawSource", "RawLimits", "RawWeb", "RawBudget", "RawIdle"].map(|name| &schema["$defs"][name]);
         for (key, property) in
             parts.into_iter().chain([&schema]).flat_map(|of| of["properties"].as_object().into_iter().flatten())
         {

@@ -151,6 +151,9 @@ async fn run_opened(
                     status.settled = settled;
                     status.packs.clone_from(&running);
                     status.note.clone_from(&none);
+                    if !settled {
+                        status.note = Some(packs::waiting(&settings));
+                    }
                 });
                 match (&settings.packs, settled) {
                     (Some(_), _) => None,

@@ -178,7 +178,7 @@ mod tests {
 
     const PACK: &str = "app: web\ntitle: Web\ncollectors:\n- name: health\n  probe: {}\n  metrics:\n  \
         - {counter: web_probes_total, help: Probes., labels: [{name: outcome, values: [ok, timeout]}]}\n  \
-        - {histogram: web_seconds, help: Time., value: ms, scale: 0.001, buckets: [0.1, 1]}\n  \
+        - {histogram: web_seconds, help: Time., value: seconds, scale: 0.001, buckets: [0.1, 1]}\n  \
         - {gauge: web_up, help: Up., value: up}\n";
 
     fn collector(text: &str) -> ObservedCollector {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     fn columns() -> Vec<String> {
-        ["outcome", "ms", "up"].map(String::from).to_vec()
+        ["outcome", "seconds", "up"].map(String::from).to_vec()
     }
 
     fn printed(collector: &ObservedCollector) -> String {

@@ -4,10 +4,11 @@
 //! database can tell is told by `rowmetry check`.
 
 mod metric;
+mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Collector, Metric, Pack, Rows, Snapshot, Sql, System, sql};
+use super::{Collector, Metric, Pack, Rows, Sql, System, sql};
 use crate::yaml::{Complaint, Node, did_you_mean};
 
 /// Everything that is wrong with a pack. `tree` is the file that it was read from, for the lines.
@@ -15,6 +16,7 @@ pub fn lint(file: &str, tree: &Node, pack: &Pack) -> Vec<Complaint> {
     let mut lint = Lint { file, tree, complaints: Vec::new() };
     lint.head(pack);
     lint.parameters(pack);
+    lint.lookups(pack);
     let mut names = BTreeSet::new();
     for (index, collector) in pack.collectors.iter().enumerate() {
         let at = At { path: vec!["collectors".into(), index.to_string()], place: place(&collector.name) };
@@ -83,6 +85,12 @@ impl Lint<'_> {
         if pack.title.trim().is_empty() {
             self.complain(&at("title"), "the title is empty; write the application's name for people");
         }
+        if pack.common.is_some() && !pack.detect.is_empty() {
+            self.complain(
+                &at("detect"),
+                "a common pack applies to every source of its kind; remove `detect` or `common`",
+            );
+        }
         if pack.collectors.is_empty() {
             self.complain(&at("collectors"), "the pack has no collector, so it reads nothing");
         }
@@ -99,9 +107,27 @@ impl Lint<'_> {
                 self.complain(&at.key("value"), "the default must be a finite number");
             }
             if let Some(gauge) = &parameter.gauge {
-                metric::name(self, gauge, crate::family::Kind::Gauge, &at.key("gauge"));
+                metric::name(self, pack, gauge, crate::family::Kind::Gauge, &at.key("gauge"));
             } else if !used.contains(name.as_str()) {
                 self.complain(&at, "no SQL uses it and no `gauge` shows it; use it, show it or remove it");
+            }
+        }
+    }
+
+    fn lookups(&mut self, pack: &Pack) {
+        for (name, lookup) in &pack.lookups {
+            let at = At { path: vec!["lookups".into(), name.clone()], place: format!("look-up {name}") };
+            if !is_column(name) {
+                self.complain(&at, "a look-up's name has a-z, 0-9 and _");
+            }
+            if pack.collectors.iter().any(|collector| collector.name == *name) {
+                self.complain(&at, "a collector has this name too; give it another");
+            }
+            self.snapshot(pack, &lookup.sql, &at.key("sql"));
+            let families =
+                pack.collectors.iter().filter_map(|collector| collector.keys.as_ref()).flat_map(|keys| &keys.families);
+            if !families.flat_map(|family| family.lookup.values()).any(|used| used == name) {
+                self.complain(&at, "no `keys` collector uses it; use it or remove it");
             }
         }
     }
@@ -113,36 +139,56 @@ impl Lint<'_> {
         if collector.metrics.is_empty() {
             self.complain(&at.key("metrics"), "the collector makes no metric, so it need not read");
         }
-        let available = match (&collector.rows, &collector.snapshot) {
-            (Some(rows), None) => {
-                self.rows(pack, rows, &at.key("rows"));
-                Some(rows.columns.keys().map(String::as_str).collect::<Vec<_>>())
-            }
-            (None, Some(snapshot)) => {
-                self.snapshot(pack, snapshot, &at.key("snapshot"));
-                None
-            }
-            (Some(_), Some(_)) => {
-                self.complain(at, "it has both `rows` and `snapshot`; make two collectors of it");
-                return;
-            }
-            (None, None) => {
-                self.complain(at, "it has neither `rows` nor `snapshot`; say what it reads");
-                return;
-            }
+        let kinds = [
+            ("rows", collector.rows.is_some()),
+            ("snapshot", collector.snapshot.is_some()),
+            ("keys", collector.keys.is_some()),
+            ("info", collector.info.is_some()),
+            ("show", collector.show.is_some()),
+            ("probe", collector.probe.is_some()),
+        ];
+        let given: Vec<&str> = kinds.into_iter().filter(|(_, given)| *given).map(|(kind, _)| kind).collect();
+        if given.len() != 1 {
+            let mend = match given.as_slice() {
+                [] => "it has none of `rows`, `snapshot`, `keys`, `info`, `show` and `probe`; say what it reads"
+                    .to_owned(),
+                several => format!("it has `{}`; make a collector of each", several.join("` and `")),
+            };
+            self.complain(at, mend);
+            return;
+        }
+        let available = if let Some(rows) = &collector.rows {
+            self.rows(pack, rows, &at.key("rows"));
+            Some(rows.columns.keys().map(String::as_str).collect::<Vec<_>>())
+        } else if let Some(snapshot) = &collector.snapshot {
+            self.snapshot(pack, &snapshot.sql, &at.key("snapshot").key("sql"));
+            None
+        } else {
+            upstream::columns(self, pack, collector, at)
         };
+        if let Some(kind) = pack.common.filter(|kind| !kind.is_read_by(collector.reads())) {
+            self.complain(
+                at,
+                format!("the pack is common to {} sources, which cannot be read by `{}`", kind.as_str(), given[0]),
+            );
+        }
+        if let Some(up) = &collector.up {
+            let at = at.key("up").key("gauge");
+            metric::name(self, pack, &up.gauge, crate::family::Kind::Gauge, &at);
+        }
         for (index, metric) in collector.metrics.iter().enumerate() {
             let at = At {
                 path: at.key("metrics").key(&index.to_string()).path,
                 place: format!("{}: metric {}", at.place, if metric.name().is_empty() { "?" } else { metric.name() }),
             };
-            metric::metric(self, collector, metric, &at);
+            metric::metric(self, pack, collector, metric, &at);
             if let Some(available) = &available {
-                self.columns_exist(metric, available, &at);
+                self.columns_exist(metric, available, collector.rows.is_some(), &at);
             }
         }
         let used = used_columns(collector);
-        for unused in available.into_iter().flatten().filter(|column| !used.contains(column)) {
+        let own = available.into_iter().flatten().filter(|_| collector.rows.is_some());
+        for unused in own.filter(|column| !used.contains(column)) {
             let at = at.key("rows").key("columns").key(unused);
             self.complain(&at, format!("column `{unused}` is read and no metric uses it; remove it"));
         }
@@ -177,14 +223,13 @@ impl Lint<'_> {
         }
     }
 
-    fn snapshot(&mut self, pack: &Pack, snapshot: &Snapshot, at: &At) {
-        let at = at.key("sql");
-        self.sql(pack, &snapshot.sql, false, &at);
+    fn snapshot(&mut self, pack: &Pack, sql: &Sql, at: &At) {
+        self.sql(pack, sql, false, at);
         for system in [System::Postgres, System::Sqlite] {
-            let first = snapshot.sql.on(system).trim_start().split(|c: char| !c.is_ascii_alphabetic()).next();
+            let first = sql.on(system).trim_start().split(|c: char| !c.is_ascii_alphabetic()).next();
             let is_query = first.is_some_and(|word| ["select", "with"].contains(&word.to_ascii_lowercase().as_str()));
             if !is_query {
-                self.complain(&at, "a snapshot is one SELECT (or WITH … SELECT), without a comment before it");
+                self.complain(at, "it is one SELECT (or WITH … SELECT), without a comment before it");
                 return;
             }
         }
@@ -219,12 +264,13 @@ impl Lint<'_> {
         }
     }
 
-    fn columns_exist(&mut self, metric: &Metric, available: &[&str], at: &At) {
+    fn columns_exist(&mut self, metric: &Metric, available: &[&str], metric_of_rows: bool, at: &At) {
         let labels = metric.labels.iter().map(|label| ("labels", label.column()));
         for (key, column) in labels.chain(metric.value.as_deref().map(|column| ("value", column))) {
             if !available.contains(&column) {
                 let suggestion = did_you_mean(column, available.iter().copied());
-                self.complain(&at.key(key), format!("column `{column}` is not in `columns`{suggestion}"));
+                let place = if metric_of_rows { "in `columns`" } else { "among those that this collector has" };
+                self.complain(&at.key(key), format!("column `{column}` is not {place}{suggestion}"));
             }
         }
     }
@@ -274,6 +320,7 @@ fn texts(pack: &Pack) -> impl Iterator<Item = &str> {
             collector.rows.iter().flat_map(|rows| rows.columns.values().chain(&rows.filter).chain(&rows.transition));
         rows.chain(collector.snapshot.iter().map(|snapshot| &snapshot.sql))
     });
+    let sqls = sqls.chain(pack.lookups.values().map(|lookup| &lookup.sql));
     sqls.flat_map(|sql| [sql.on(System::Postgres), sql.on(System::Sqlite)])
 }
 

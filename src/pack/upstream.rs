@@ -37,6 +37,29 @@ pub enum ServerKind {
     Http,
 }
 
+impl ServerKind {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            ServerKind::Postgres => "Postgres",
+            ServerKind::Redis => "Redis",
+            ServerKind::Pgbouncer => "PgBouncer",
+            ServerKind::Http => "HTTP",
+        }
+    }
+
+    /// Whether a collector that reads this can read it.
+    pub fn is_read_by(self, reads: Reads) -> bool {
+        let wanted = match self {
+            ServerKind::Postgres => Reads::Database,
+            ServerKind::Redis => Reads::Redis,
+            ServerKind::Pgbouncer => Reads::Pgbouncer,
+            ServerKind::Http => Reads::Http,
+        };
+        wanted == reads
+    }
+}
+
 /// Names of Redis keys, counted. Keys are found by SCAN; a value is read only where a family has a `limit`.
 ///
 /// Columns for metrics: what the patterns capture, what `set` says, `keys` (how many keys) and `at_limit` (how many of them

@@ -54,6 +54,12 @@ pub(super) async fn of(
     }
 }
 
+/// What to tell while the application's database has not told yet which packs fit it.
+pub(super) fn waiting(settings: &SourceSettings) -> String {
+    let database = settings.database.as_deref().unwrap_or_default();
+    format!("waits for the source {database}, whose tables tell which packs apply; `packs` would say it at once")
+}
+
 /// What to tell an operator whose source no pack fits.
 pub(super) fn none_fits(settings: &SourceSettings, packs: &[Arc<Pack>]) -> String {
     if settings.upstream.database().is_none() {

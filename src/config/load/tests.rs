@@ -56,7 +56,7 @@ fn complaints(config: &str) -> Vec<String> {
 fn a_variable_alone_is_a_configuration() {
     let settings = load(&Overrides::default(), &variable).expect("DATABASE_URL is enough");
     let [source] = settings.sources.as_slice() else { panic!("one source") };
-    assert_eq!((source.name.as_str(), source.system), ("default", System::Postgres));
+    assert_eq!((source.name.as_str(), source.upstream), ("default", crate::config::Upstream::from(System::Postgres)));
     assert_eq!(source.url.expose_secret(), "postgres://app:hunter2@db.example/shop");
     assert_eq!(settings.listen.to_string(), "127.0.0.1:9469");
     assert_eq!(settings.state_dir, None);

@@ -6,10 +6,13 @@ use std::collections::BTreeSet;
 
 use super::{At, Lint};
 use crate::family::Kind;
-use crate::pack::{Collector, LABELS_PER_METRIC, Metric};
+use crate::pack::{Collector, LABELS_PER_METRIC, Metric, Pack};
 
-/// Prefixes whose names belong to Rowmetry, to Prometheus or to the exporters that dashboards know them from.
-const RESERVED_PREFIXES: [&str; 5] = ["rowmetry_", "process_", "scrape_", "pg_", "redis_"];
+/// Prefixes whose names belong to Rowmetry or to Prometheus.
+const RESERVED_PREFIXES: [&str; 3] = ["rowmetry_", "process_", "scrape_"];
+
+/// Prefixes of the exporters that dashboards know such names from: for packs that are common to a kind of server.
+const COMMON_PREFIXES: [&str; 4] = ["pg_", "redis_", "pgbouncer_", "rowmetry_pg_"];
 
 /// Endings that Prometheus gives to parts of a histogram or summary.
 const RESERVED_SUFFIXES: [&str; 4] = ["_bucket", "_sum", "_count", "_created"];
@@ -17,7 +20,7 @@ const RESERVED_SUFFIXES: [&str; 4] = ["_bucket", "_sum", "_count", "_created"];
 /// Labels that Prometheus or a histogram sets itself.
 const RESERVED_LABELS: [&str; 4] = ["le", "quantile", "job", "instance"];
 
-pub(super) fn metric(lint: &mut Lint<'_>, collector: &Collector, metric: &Metric, at: &At) {
+pub(super) fn metric(lint: &mut Lint<'_>, pack: &Pack, collector: &Collector, metric: &Metric, at: &At) {
     let kinds = [
         ("counter", &metric.counter),
         ("histogram", &metric.histogram),
@@ -34,17 +37,8 @@ pub(super) fn metric(lint: &mut Lint<'_>, collector: &Collector, metric: &Metric
         return;
     };
     let kind = metric.kind();
-    name(lint, metric_name, kind, &at.key(kind_word));
-    let needs_rows = matches!(kind, Kind::Counter | Kind::Histogram);
-    if needs_rows && collector.rows.is_none() {
-        lint.complain(at, format!("a {kind_word} counts new rows, and this collector has no `rows`; make it a gauge"));
-    }
-    if !needs_rows && collector.snapshot.is_none() {
-        lint.complain(
-            at,
-            format!("a {kind_word} shows the result of a snapshot, and this collector has none; make it a counter"),
-        );
-    }
+    name_of(lint, pack, metric_name, kind, metric.server_total, &at.key(kind_word));
+    belongs(lint, collector, metric, kind, kind_word, at);
     help(lint, metric, at);
     value(lint, metric, kind, at);
     labels(lint, metric, at);
@@ -68,14 +62,67 @@ pub(super) fn metric(lint: &mut Lint<'_>, collector: &Collector, metric: &Metric
     }
 }
 
-pub(super) fn name(lint: &mut Lint<'_>, name: &str, kind: Kind, at: &At) {
+/// Counters count what is new; gauges and infos show how things stand.
+fn belongs(lint: &mut Lint<'_>, collector: &Collector, metric: &Metric, kind: Kind, kind_word: &str, at: &At) {
+    let counts = matches!(kind, Kind::Counter | Kind::Histogram);
+    let reads = collector.kind();
+    if metric.server_total {
+        let at = at.key("server_total");
+        if kind != Kind::Counter || reads == "rows" || reads == "probe" {
+            lint.complain(
+                &at,
+                "only a counter that the server itself keeps, outside of `rows` and `probe`, is a server's total",
+            );
+        } else if metric.value.is_none() {
+            lint.complain(&at, "say in `value` which column holds the total");
+        }
+    } else if counts && !["rows", "probe"].contains(&reads) {
+        lint.complain(
+            at,
+            format!(
+                "a {kind_word} counts new rows or probes, and this collector has `{reads}`; make it a gauge, or, where the server \
+                 itself keeps the total, say `server_total: true`"
+            ),
+        );
+    } else if !counts && reads == "rows" {
+        lint.complain(
+            at,
+            format!("a {kind_word} shows how things stand, and `rows` tells what is new; make it a counter"),
+        );
+    }
+    if metric.scale.is_some_and(|scale| !scale.is_finite() || scale == 0.0) {
+        lint.complain(&at.key("scale"), "expected a factor other than 0, such as 0.001");
+    } else if metric.scale.is_some() && metric.value.is_none() {
+        lint.complain(&at.key("scale"), "there is no `value` to multiply");
+    } else if metric.scale.is_some() && reads == "rows" {
+        lint.complain(&at.key("scale"), "multiply in the column's SQL");
+    }
+}
+
+pub(super) fn name(lint: &mut Lint<'_>, pack: &Pack, name: &str, kind: Kind, at: &At) {
+    name_of(lint, pack, name, kind, false, at);
+}
+
+fn name_of(lint: &mut Lint<'_>, pack: &Pack, name: &str, kind: Kind, server_total: bool, at: &At) {
     let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase());
     if !starts_well || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
         lint.complain(at, "a metric's name has a-z, 0-9 and _ and begins with a letter");
         return;
     }
-    if name == "up" || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+    let is_known_elsewhere = COMMON_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let is_reserved = match pack.common {
+        Some(_) => !is_known_elsewhere && RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+        None => is_known_elsewhere || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+    };
+    if name == "up" || is_reserved {
         lint.complain(at, format!("`{name}` is reserved; begin with the application's name"));
+    }
+    if pack.common.is_some() && is_known_elsewhere {
+        // Those names are not ours to choose: `pg_stat_activity_count` is a gauge, `pg_stat_database_xact_commit` a counter.
+        if kind == Kind::Counter && !server_total && !name.ends_with("_total") {
+            lint.complain(at, format!("a counter's name ends in `_total`: `{name}_total`"));
+        }
+        return;
     }
     if let Some(suffix) = RESERVED_SUFFIXES.iter().find(|suffix| name.ends_with(**suffix)) {
         lint.complain(at, format!("the ending `{suffix}` is that of a histogram's parts; choose another"));

@@ -129,8 +129,11 @@ fn collectors_keep_to_their_rules() {
     let metric = "metrics:\n      - {counter: plants_total, help: x}";
     let rows = "rows: {table: sprout, key: id, time: at";
     for (body, wanted) in [
-        (metric.to_owned(), "neither `rows` nor `snapshot`"),
-        (format!("{rows}}}\n    snapshot: {{sql: select 1}}\n    {metric}"), "both `rows` and `snapshot`"),
+        (metric.to_owned(), "it has none of `rows`"),
+        (
+            format!("{rows}}}\n    snapshot: {{sql: select 1}}\n    {metric}"),
+            "it has `rows` and `snapshot`; make a collector of each",
+        ),
         (format!("{rows}}}\n    metrics: []"), "makes no metric"),
         (format!("interval: 0s\n    {rows}}}\n    {metric}"), "the interval is zero"),
         (format!("rows: {{table: '', key: id, time: at}}\n    {metric}"), "table's name is empty"),
@@ -148,7 +151,7 @@ fn collectors_keep_to_their_rules() {
     }
     let gauge = "metrics:\n      - {gauge: plants, help: x, value: n}";
     for (sql, wanted) in [
-        ("delete from sprout", "a snapshot is one SELECT"),
+        ("delete from sprout", "it is one SELECT"),
         ("select 1 as n; select 2", "semicolon"),
         ("select :nwo as n", "did you mean `now`?"),
     ] {
@@ -182,4 +185,81 @@ fn packs_keep_to_their_rules() {
     ] {
         expect(&complaints(&text), wanted);
     }
+}
+
+#[test]
+fn what_is_no_database_keeps_to_its_rules() {
+    let gauge = "metrics:\n      - {gauge: plants, help: x, value: keys, labels: [bed]}";
+    let keys = |family: &str| format!("keys: {{match: 'sprout:*', families: [{family}]}}\n    {gauge}");
+    let good = "{pattern: 'sprout:{bed}:{id*}', bucket: {capture: id, window: 1h}, limit: 3}";
+    assert_eq!(of_collector(&keys(good)), Vec::<String>::new());
+    for (family, wanted) in [
+        ("{pattern: 'sprout:{bed}{id}'}", "two captures touch"),
+        ("{pattern: 'sprout:{bed'}, {pattern: 'a:{bed}'}", "has no `}`"),
+        ("{pattern: 'sprout:{bed}:{bed}'}", "stands twice"),
+        ("{pattern: 'sprout:{id}'}", "column `bed` is not among those that this collector has"),
+        ("{pattern: 'sprout:{bed}', bucket: {capture: id, window: 1h}}", "not captured by the pattern"),
+        ("{pattern: 'sprout:{bed}', bucket: {capture: bed, window: 0s}}", "above zero"),
+        ("{pattern: 'sprout:{bed}', lookup: {bed: beds}}", "no look-up `beds`"),
+        ("{pattern: 'sprout:{bed}', limit: 0}", "limit of 0"),
+        ("{pattern: 'sprout:{bed}', set: {bed: x}}", "taken by the pattern"),
+    ] {
+        expect(&of_collector(&keys(family)), wanted);
+    }
+    let probe =
+        |rest: &str| format!("probe: {{{rest}}}\n    metrics:\n      - {{gauge: plants_up, help: x, value: up}}");
+    for (rest, wanted) in [
+        ("path: api", "begins with `/`"),
+        ("status: status", "no JSON pointer"),
+        ("healthy: [ok]", "no `status`"),
+        ("status: /status, healthy: [ok], unhealthy: [ok]", "stands in two lists"),
+        ("values: [{as: up, at: /a}]", "that no probe has anyway"),
+        ("values: [{as: a, at: b}]", "no JSON pointer"),
+        ("timeout: 0s", "above zero"),
+    ] {
+        expect(&of_collector(&probe(rest)), wanted);
+    }
+    let observes = "probe: {}\n    metrics:\n      - {counter: plants_asked_total, help: x}\n      - ";
+    assert_eq!(
+        of_collector(&format!("{observes}{{histogram: plants_s, help: x, value: seconds, scale: 0.001}}")),
+        [""; 0]
+    );
+    expect(
+        &of_collector("show: {command: pools; x}\n    metrics: [{gauge: a, help: x, value: b}]"),
+        "one word after SHOW",
+    );
+}
+
+#[test]
+fn totals_of_servers_and_names_of_other_exporters_need_their_word() {
+    let of = |head: &str, metric: &str| {
+        complaints(&format!("{HEAD}{head}collectors:\n  - {{name: a, info: {{}}, metrics: [{metric}]}}\n"))
+    };
+    let total = "{counter: redis_hits_total, help: x, value: keyspace_hits, server_total: true}";
+    assert_eq!(of("common: redis\n", total), Vec::<String>::new());
+    expect(&of("", total), "`redis_hits_total` is reserved");
+    expect(&of("common: redis\n", &total.replace(", server_total: true", "")), "say `server_total: true`");
+    expect(&of("common: postgres\n", total), "cannot be read by `info`");
+    expect(&of("common: redis\ndetect: [x]\n", total), "remove `detect` or `common`");
+    expect(
+        &of("common: redis\n", "{counter: redis_hits_total, help: x, server_total: true}"),
+        "which column holds the total",
+    );
+    expect(&of_metric("{counter: plants_total, help: x, value: size, server_total: true}"), "outside of `rows`");
+    expect(&of_metric("{counter: plants_total, help: x, value: size, scale: 2}"), "in the column's SQL");
+    expect(&of_gauge("{gauge: plants, help: x, value: n, scale: 0}"), "a factor other than 0");
+}
+
+#[test]
+fn look_ups_are_used_and_named_well() {
+    let text = |lookups: &str| {
+        complaints(&format!(
+            "{HEAD}lookups: {lookups}\ncollectors:\n  - name: a\n    keys: {{match: '*', families: [{{pattern: 'a:{{bed}}', \
+             lookup: {{bed: beds}}}}]}}\n    metrics: [{{gauge: plants, help: x, value: keys, labels: [bed]}}]\n"
+        ))
+    };
+    assert_eq!(text("{beds: {sql: 'select id, name from bed'}}"), Vec::<String>::new());
+    expect(&text("{beds: {sql: 'delete from bed'}}"), "it is one SELECT");
+    expect(&text("{beds: {sql: 'select id, name from bed'}, b: {sql: 'select 1'}}"), "no `keys` collector uses it");
+    expect(&text("{beds: {sql: 'select :limit as id, name from bed'}}"), "neither a parameter");
 }
