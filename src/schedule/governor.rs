@@ -19,10 +19,6 @@ use crate::config::{Budget, Idle};
 
 use window::{WINDOW, Window};
 
-/// A budget is spread over the hours of a day in which the application was not quiet, but over no fewer: yesterday need not be
-/// like today.
-const SHORTEST_DAY: Duration = Duration::from_secs(8 * 3600);
-
 /// A round begins so late after the last query, in parts of `suspends_after`, that the database really has suspended.
 const SUSPENDED_SHARE: u32 = 10;
 
@@ -260,7 +256,7 @@ impl Governor {
         let due = wish.since + wish.pause;
         let length = self.length(now);
         let early = length / EARLY_SHARE;
-        if now <= rounds.joined_until && wish.round != self.round_number && due <= rounds.began + early {
+        if now < rounds.joined_until && wish.round != self.round_number && due <= rounds.began + early {
             return now;
         }
         let next = self.next_round(now);
@@ -321,7 +317,7 @@ impl Governor {
     /// Time from round to round that the budget of time awake bears; none where it bears to be awake all the time.
     fn awake_length(&self, now: Duration) -> Option<Duration> {
         let limit = self.terms.budget.awake_per_day?.as_secs_f64();
-        let share = self.awake.rate(now, limit - self.awake(now), self.day(now));
+        let share = self.awake.rate(now, limit - self.awake(now), &self.quiet);
         let longest = WINDOW.as_secs_f64();
         let length = (self.suspends_after.as_secs_f64() / share.max(f64::MIN_POSITIVE)).min(longest);
         (share < 1.0).then(|| Duration::from_secs_f64(length))
@@ -338,13 +334,7 @@ impl Governor {
     /// Statements a second that the budget bears.
     fn allowed(&self, now: Duration) -> Option<f64> {
         let left = self.terms.budget.per_day? as f64 - self.statements.spent(now) - self.reserve as f64;
-        Some(self.statements.rate(now, left, self.day(now)))
-    }
-
-    /// The hours that what is left is spread over: those of a day in which the application is not quiet.
-    fn day(&self, now: Duration) -> Duration {
-        let quiet = Duration::from_secs_f64(self.quiet.spent(now));
-        WINDOW.saturating_sub(quiet).max(SHORTEST_DAY)
+        Some(self.statements.rate(now, left, &self.quiet))
     }
 
     /// When enough of a spent budget comes back for one more run beside those that are under way; none when there is enough.

@@ -15,6 +15,9 @@ const SLOTS: u64 = 24;
 /// The time that a budget is for.
 pub const WINDOW: Duration = Duration::from_secs(24 * 3600);
 
+/// Today need not be like yesterday: of any time ahead at least so much is taken for busy.
+const LEAST_BUSY_SHARE: f64 = 1.0 / 3.0;
+
 /// Amounts of one kind by the hour of their spending.
 #[derive(Debug, Clone, Default)]
 pub struct Window {
@@ -48,19 +51,24 @@ impl Window {
         self.counting(now).map(|(_, spent)| spent).sum()
     }
 
-    /// The highest constant rate, a second, that `left` bears for `ahead`, when what was spent comes back hour by hour.
-    pub fn rate(&self, now: Duration, left: f64, ahead: Duration) -> f64 {
-        let mut back = left.max(0.0);
+    /// The highest rate, a second, that `left` bears until all of this has come back hour by hour, when nothing is spent
+    /// in the times of day that were quiet the day before. `quiet` has the seconds of them.
+    pub fn rate(&self, now: Duration, left: f64, quiet: &Window) -> f64 {
+        let current = slot(now);
+        let rest_of_hour = 1.0 - (now.as_secs_f64() / SLOT.as_secs_f64()).fract();
+        let (mut back, mut busy, mut ahead) = (left.max(0.0), 0.0, 0.0);
         let mut rate = f64::INFINITY;
-        for (slot, spent) in self.counting(now) {
-            let until = expiry(slot).saturating_sub(now);
-            if until >= ahead {
-                break;
-            }
-            rate = rate.min(back / until.as_secs_f64());
-            back += spent;
+        // The hour to come that is like the hour of this slot ends when the slot counts no more.
+        for hour in 0..=SLOTS {
+            let slot = (current + hour).checked_sub(SLOTS);
+            let share = if hour == 0 { rest_of_hour } else { 1.0 };
+            let length = SLOT.as_secs_f64();
+            ahead += share * length;
+            busy += share * (length - slot.map_or(0.0, |slot| quiet.in_slot(slot))).max(0.0);
+            rate = rate.min(back / busy.max(ahead * LEAST_BUSY_SHARE));
+            back += slot.map_or(0.0, |slot| self.in_slot(slot));
         }
-        rate.min(back / ahead.as_secs_f64())
+        rate
     }
 
     /// When so much has come back; after a whole window at the latest.
@@ -73,6 +81,10 @@ impl Window {
             }
         }
         now + WINDOW
+    }
+
+    fn in_slot(&self, slot: u64) -> f64 {
+        self.slots.iter().find(|(of, _)| *of == slot).map_or(0.0, |(_, spent)| *spent)
     }
 
     fn counting(&self, now: Duration) -> impl Iterator<Item = (u64, f64)> {
@@ -129,13 +141,29 @@ mod tests {
 
     #[test]
     fn a_rate_lasts_until_the_next_hours_come_back() {
+        let never = Window::default();
         let mut window = Window::default();
-        assert_eq!(window.rate(Duration::ZERO, 86_400.0, WINDOW), 1.0);
-        // 3600 come back in five hours; until then 1800 are left.
-        window.add(Duration::ZERO, 3600.0);
-        assert_eq!(window.rate(HOUR * 20, 1800.0, WINDOW), 0.1);
-        assert_eq!(window.rate(HOUR * 20, 1800.0, HOUR), 0.5, "only the next hour is to be borne");
-        assert_eq!(window.rate(HOUR * 20, 0.0, WINDOW), 0.0);
-        assert_eq!(window.rate(HOUR * 20, -5.0, WINDOW), 0.0);
+        assert_eq!(window.rate(Duration::ZERO, 90_000.0, &never), 1.0);
+        assert_eq!(window.rate(HOUR * 30 + HOUR / 2, 24.5 * 3600.0, &never), 1.0, "the rest of this hour and 24 more");
+        // 36000 come back in an hour; until then 360 are left.
+        window.add(Duration::ZERO, 36_000.0);
+        assert_eq!(window.rate(HOUR * 24, 360.0, &never), 0.1);
+        assert_eq!(window.rate(HOUR * 24, 360_000.0, &never), 396_000.0 / 90_000.0);
+        assert_eq!(window.rate(HOUR * 20, 0.0, &never), 0.0);
+        assert_eq!(window.rate(HOUR * 20, -5.0, &never), 0.0);
+    }
+
+    #[test]
+    fn hours_that_were_quiet_yesterday_need_nothing_today() {
+        let window = Window::default();
+        let mut quiet = Window::default();
+        // Quiet from the tenth hour on, until the day is over; now it is the eighth hour of the next.
+        quiet.add_span(HOUR * 10, HOUR * 24);
+        let rate = window.rate(HOUR * 32, 36_000.0, &quiet);
+        let busy = 2.0 + 9.0;
+        assert_eq!(rate, 36_000.0 / (busy * 3600.0));
+        quiet.add_span(HOUR * 24, HOUR * 32);
+        let rate = window.rate(HOUR * 32, 36_000.0, &quiet);
+        assert!((rate - 36_000.0 * 3.0 / 90_000.0).abs() < 1e-9, "{rate}: a third may be busy all the same");
     }
 }
