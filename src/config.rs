@@ -7,6 +7,7 @@ pub mod address;
 mod fill;
 pub mod load;
 pub mod raw;
+mod shard;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use crate::family::Micros;
 use crate::pack::{Pack, Reads, ServerKind, System};
 
 pub use load::{ConfigErrors, Overrides, load};
+pub use shard::Shard;
 
 /// Everything that is configured, checked.
 #[derive(Debug, Clone)]
