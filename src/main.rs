@@ -46,6 +46,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Serve(options) => {
             return with_settings(&options.common, |settings| {
                 let settings = part(settings, &options.part);
+                let options = options.clone();
                 let load = Box::new(move || {
                     let settings = cli::load_settings(&options.common).map_err(|errors| errors.to_string())?;
                     Ok(part(settings, &options.part))

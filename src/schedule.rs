@@ -35,9 +35,6 @@ use gate::{Gate, Plan};
 use governor::Ran;
 pub use names::NamesBoard;
 
-/// Time between two looks for packs whose tables have appeared since.
-const LOOK_FOR_PACKS: Duration = Duration::from_secs(300);
-
 /// Time between two looks at whether the application's database has told which packs fit it. It costs nothing.
 const LOOK_AT_DATABASE: Duration = Duration::from_millis(500);
 
@@ -157,7 +154,7 @@ async fn run_opened(
                 });
                 match (&settings.packs, settled) {
                     (Some(_), _) => None,
-                    (None, true) => Some(LOOK_FOR_PACKS),
+                    (None, true) => Some(SourceSettings::LOOK_FOR_PACKS),
                     (None, false) => Some(LOOK_AT_DATABASE),
                 }
             }
