@@ -59,6 +59,14 @@ impl Job {
         }
     }
 
+    /// The shortest pause between two runs.
+    fn shortest_pause(&self, interval: Duration) -> Duration {
+        match self {
+            Job::Snapshot(job) if job.keeps_interval() => interval,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// Whether each part of a read that takes several is shown as it comes.
     fn shows_each_part(&self) -> bool {
         matches!(self, Job::Rows(_))
@@ -113,7 +121,7 @@ impl Driver {
                     _ = stop.wait_for(|stop| *stop) => return,
                 }
             };
-            let pause = self.after(result, began.elapsed());
+            let pause = self.after(result, began.elapsed()).max(self.job.shortest_pause(self.interval));
             if pause.is_zero() && !*stop.borrow() {
                 // Behind: a timer would wait for its next tick at least, each page.
                 tokio::task::yield_now().await;

@@ -28,11 +28,12 @@ const ORDER: [&str; 20] = [
 ];
 
 /// Crates that only these modules may name: a driver or a wire format each.
-const CONFINED: [(&str, &[&str]); 4] = [
+const CONFINED: [(&str, &[&str]); 5] = [
     ("sqlx", &["source", "state", "demo"]),
     ("prometheus", &["telemetry", "exposition"]),
     ("prost", &["exposition"]),
-    ("hyper", &["web", "demo"]),
+    ("hyper", &["web", "demo", "source"]),
+    ("redis", &["source"]),
 ];
 
 fn sources() -> BTreeMap<PathBuf, String> {
