@@ -131,6 +131,7 @@ pub struct Info {
 }
 
 /// One of PgBouncer's `SHOW` commands. Columns for metrics: those of its answer; one that this version does not have is NULL.
+/// An answer that lists names and values (`CONFIG`, `LISTS`) is one row whose columns are those names.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Show {
@@ -140,9 +141,15 @@ pub struct Show {
 
 /// A request to a health endpoint, and what its answer means. Every answer is an outcome; none is a failed read.
 ///
-/// Columns for metrics: `endpoint` (the path), `up` (1 when the outcome is `ok`, `degraded` or `text`), `outcome`, `http_status`
-/// and `seconds` (both NULL when there was no answer), `certificate_expiry` (a time, NULL without TLS), and those that `values` makes.
-/// Counters and histograms take one observation a request.
+/// Columns for metrics: `target` (the source's name), `endpoint` (the path), `outcome`, `up` (1 when the outcome is `ok`, `degraded`
+/// or `text`, NULL when it is `rate_limited`, which tells nothing of the application, else 0), `http_status` (NULL when no answer
+/// began), `seconds` (NULL when no whole answer came), and those that `values` makes. A row that `values` makes has `target`,
+/// `endpoint` and its own columns. Counters and histograms take one observation a request.
+///
+/// Outcomes: `ok`, `degraded`, `unhealthy`, `text` (plain text, or nothing, with a good status), `html` (a page where JSON was asked
+/// for), `not_found`, `forbidden` (401, 403, 407), `rate_limited` (429), `http_error` (other statuses from 400), `redirected` (to
+/// another server, or in a circle; on the same server redirects are followed), `unparsable`, `too_large`, `truncated`, `timeout`,
+/// `unresolved` (the name has no address), `refused` (no connection), `tls_failed`, `reset` (no answer began).
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
@@ -158,7 +165,7 @@ pub struct Probe {
     #[schemars(with = "crate::duration::Text")]
     pub timeout: Duration,
     /// Where a JSON answer says how it fares: JSON pointers, of which the first that is there counts. Without it, or
-    /// without such a field, the HTTP status alone decides.
+    /// without such a field, the HTTP status alone decides. A truth is the word `true` or `false`; the case of letters does not matter.
     #[serde(default)]
     pub status: Option<OneOrMany>,
     /// Words at `status` that mean well.
@@ -167,7 +174,8 @@ pub struct Probe {
     /// Words at `status` that mean well enough.
     #[serde(default)]
     pub degraded: Vec<String>,
-    /// Words at `status` that mean ill. A word that is in no list is `unparsable`.
+    /// Words at `status` that mean ill. `degraded` and `unhealthy` hold whatever the HTTP status is. A word that is in no list is
+    /// `unparsable`.
     #[serde(default)]
     pub unhealthy: Vec<String>,
     /// Numbers that the answer reports.

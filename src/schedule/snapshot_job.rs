@@ -24,6 +24,8 @@ const ADMITTED: &str = "admitted";
 /// A collector and the reader that feeds it.
 pub struct SnapshotJob {
     kind: &'static str,
+    /// Whoever is asked is asked no sooner than after the interval.
+    keeps_interval: bool,
     collector: SnapshotCollector,
     observed: ObservedCollector,
     reader: Box<dyn Reader>,
@@ -43,12 +45,28 @@ impl SnapshotJob {
     ) -> Self {
         let observed = ObservedCollector::new(definition, &context.settings.limits, &context.guard);
         let kind = definition.kind();
-        SnapshotJob { kind, collector, observed, reader, restored: false, under_way: None, families: None }
+        let keeps_interval = definition.reads() == pack::Reads::Http;
+        SnapshotJob {
+            kind,
+            keeps_interval,
+            collector,
+            observed,
+            reader,
+            restored: false,
+            under_way: None,
+            families: None,
+        }
     }
 
     /// The word for it on the front page.
     pub fn kind(&self) -> &'static str {
         self.kind
+    }
+
+    /// Whether it runs no sooner than after its interval, even when its last run came to nothing: a health endpoint asks
+    /// others in turn.
+    pub fn keeps_interval(&self) -> bool {
+        self.keeps_interval
     }
 
     /// Reads the next part; with the last, makes the families.

@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod exporter;
 pub mod exposition;
 pub mod guard;
+pub mod hostile;
 pub mod http;
 pub mod pgbouncer;
 pub mod prometheus;

@@ -9,8 +9,7 @@ use crate::pack::upstream::{KeyFamily, Keys, Probe};
 use crate::pack::{Collector, Pack};
 
 /// Columns that every probe has.
-const PROBE_COLUMNS: [&str; 7] =
-    ["endpoint", "target", "up", "outcome", "http_status", "seconds", "certificate_expiry"];
+const PROBE_COLUMNS: [&str; 6] = ["target", "endpoint", "up", "outcome", "http_status", "seconds"];
 
 /// What the collector offers to its metrics; none when only the server can tell.
 pub(super) fn columns<'p>(lint: &mut Lint<'_>, pack: &Pack, collector: &'p Collector, at: &At) -> Option<Vec<&'p str>> {

@@ -153,6 +153,13 @@ impl Redis {
         pipeline.exec(&mut self.connection()).expect("the server runs");
     }
 
+    /// Sets one key for so many seconds.
+    pub fn set_for(&self, key: &str, value: &str, seconds: u64) {
+        let mut command = redis::cmd("SET");
+        command.arg(key).arg(value).arg("EX").arg(seconds);
+        command.exec(&mut self.connection()).unwrap_or_else(|e| panic!("SET {key}: {e}"));
+    }
+
     /// Makes so many other keys.
     pub fn populate(&self, keys: usize, prefix: &str) {
         self.run(&format!("DEBUG POPULATE {keys} {prefix} 8"));
