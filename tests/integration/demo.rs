@@ -72,8 +72,17 @@ impl Demo {
 }
 
 /// What is read beside the endpoints.
-const SOURCES: [&str; 7] =
-    ["coding_platform", "coding_platform-redis", "mentor", "mentor-redis", "promptcademy", "syncedup", "voyager"];
+const SOURCES: [&str; 9] = [
+    "coding_platform",
+    "coding_platform-redis",
+    "coding_platform-web",
+    "mentor",
+    "mentor-redis",
+    "promptcademy",
+    "syncedup",
+    "syncedup-web",
+    "voyager",
+];
 
 /// The name of a process that runs.
 fn process_name(id: u32) -> Option<String> {
