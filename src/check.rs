@@ -5,6 +5,7 @@
 
 pub mod estimate;
 mod role;
+pub mod spend;
 mod text;
 
 use std::collections::BTreeMap;
@@ -18,9 +19,10 @@ use crate::family::Micros;
 use crate::pack::{Collector, Pack, System, lint};
 use crate::source::keyspace::keys::KeysSettings;
 use crate::source::{Examination, Opened, RowsQuery, SAMPLE_ROWS, Wanted};
-use crate::telemetry::{Failure, Reason};
+use crate::telemetry::{Failure, Reason, State};
 
 pub use estimate::{PersonalData, SeriesEstimate};
+pub use spend::SpendReport;
 
 /// Everything that was found.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -44,6 +46,8 @@ pub struct SourceReport {
     pub note: Option<String>,
     /// The packs that apply.
     pub packs: Vec<PackReport>,
+    /// What reading it costs; none when that is not known.
+    pub spend: Option<SpendReport>,
     /// SQL of the role that may read just what is read; Postgres only.
     pub role: Option<String>,
 }
@@ -164,6 +168,7 @@ pub async fn check(settings: &Settings, sources: &[NamedSource], now: Micros) ->
             failure: None,
             note: None,
             packs: Vec::new(),
+            spend: None,
             role: None,
         };
         match source {
@@ -211,11 +216,11 @@ impl Check<'_> {
             };
             found.note = Some(format!("{why}. Known packs: {}", known.join(", ")));
         }
-        for pack in packs {
+        for pack in &packs {
             let mut collectors = Vec::new();
             let reads = self.of.upstream.reads();
             for collector in pack.collectors.iter().filter(|collector| collector.reads() == reads) {
-                match self.collector(&pack, collector).await {
+                match self.collector(pack, collector).await {
                     Ok(report) => collectors.push(report),
                     Err(failure) => {
                         found.failure = Some(failure.into());
@@ -227,6 +232,14 @@ impl Check<'_> {
             if found.failure.is_some() {
                 return;
             }
+        }
+        if !packs.is_empty() {
+            let keys = match self.source {
+                // What cannot be asked is left out of the estimate; the collectors have told why.
+                Opened::Redis(keyspace) => keyspace.size().await.ok(),
+                _ => None,
+            };
+            found.spend = Some(spend::report(self.settings, self.of, &packs, keys));
         }
         let is_postgres = self.of.upstream.database() == Some(System::Postgres);
         found.role = is_postgres.then(|| role::sql(&self.needs(found))).flatten();
@@ -262,8 +275,7 @@ impl Check<'_> {
     /// Fails only for what concerns the whole source.
     async fn collector(&self, pack: &Pack, collector: &Collector) -> Result<CollectorReport, Failure> {
         let mut report = CollectorReport { collector: collector.name.clone(), ..CollectorReport::default() };
-        if [format!("{}/{}", pack.app, collector.name), pack.app.clone()].iter().any(|name| self.of.skip.contains(name))
-        {
+        if self.of.skips(&pack.app, &collector.name) {
             report.skipped = true;
             return Ok(report);
         }
@@ -296,6 +308,11 @@ impl Check<'_> {
         match examined {
             Ok(examination) => self.fill(&mut report, collector, examination, &columns),
             Err(failure) if failure.reason.is_source_wide() => return Err(failure),
+            Err(failure) if pack.common.is_some() && failure.reason.state() == State::Absent => {
+                // Servers differ in what they have, and no operator need mend that.
+                let message = format!("{failure}. This server does not have it; its metrics stay absent");
+                report.findings.push(FindingReport { fatal: false, message, sql: None });
+            }
             Err(failure) => report.failure = Some(failure.into()),
         }
         Ok(report)
@@ -329,7 +346,7 @@ impl Check<'_> {
                 let hidden = Reason::RowsHidden.as_str();
                 needs.row_security |= collector.failure.as_ref().is_some_and(|failure| failure.reason == hidden)
                     || collector.facts.iter().any(|fact| fact.contains("row-level security"));
-                if collector.reads.is_empty() {
+                if collector.reads.is_empty() && collector.is_stopped() {
                     needs.unknown.push(format!("{}/{}", pack.pack, collector.collector));
                 }
             }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, ConfigErrors, Overrides, Settings};
+use crate::config::{self, ConfigErrors, Overrides, Settings, Shard};
 use crate::telemetry::log::LogFormat;
 
 const EXAMPLES: &str = "\
@@ -30,6 +30,7 @@ Environment:
   DATABASE_URL          the database to read when no file names one
   ROWMETRY_CONFIG       --config          ROWMETRY_LISTEN       --listen
   ROWMETRY_STATE_DIR    --state-dir       ROWMETRY_INTERVAL     --interval
+  ROWMETRY_SHARD        --shard
   ROWMETRY_LOG_FORMAT   --log-format      RUST_LOG              --log
   NO_COLOR              no colours in the log and in `check`";
 
@@ -98,12 +99,24 @@ pub struct LogOptions {
     pub log: Option<String>,
 }
 
+/// What of the configuration is read.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+#[command(next_help_heading = "Settings")]
+pub struct ShardOptions {
+    /// Read one part of the sources, as the first of three exporters that share a configuration: `1/3`
+    #[arg(long, value_name = "I/N", env = "ROWMETRY_SHARD", hide_env = true)]
+    pub shard: Option<Shard>,
+}
+
 /// Options of `serve`.
 #[derive(Debug, Clone, PartialEq, Default, Args)]
 pub struct ServeOptions {
     /// Where settings come from.
     #[command(flatten)]
     pub common: CommonOptions,
+    /// What of them is read.
+    #[command(flatten)]
+    pub part: ShardOptions,
 }
 
 /// Options of `check`.
@@ -112,6 +125,9 @@ pub struct CheckOptions {
     /// Where settings come from.
     #[command(flatten)]
     pub common: CommonOptions,
+    /// What of them is read.
+    #[command(flatten)]
+    pub part: ShardOptions,
     /// How the report is written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: ReportFormat,
@@ -341,6 +357,8 @@ mod tests {
             panic!("check")
         };
         assert_eq!((check.format, check.source.as_deref()), (ReportFormat::Json, Some("shop")));
+        let Command::Serve(serve) = command("rowmetry --shard 2/3") else { panic!("serve") };
+        assert_eq!(serve.part.shard, Some("2/3".parse().expect("a shard")));
         let Command::Demo(demo) = command("rowmetry demo --duration 10m --seed 7 --rate 9 --listen 127.0.0.1:0") else {
             panic!("demo")
         };
@@ -359,6 +377,8 @@ mod tests {
             "rowmetry --interval soon",
             "rowmetry --listen x check",
             "rowmetry demo --rate 0",
+            "rowmetry --shard 4/3",
+            "rowmetry state list --shard 1/3",
             "rowmetry state",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");

@@ -7,6 +7,7 @@ pub mod address;
 mod fill;
 pub mod load;
 pub mod raw;
+mod shard;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -18,9 +19,10 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::family::Micros;
-use crate::pack::{Pack, Reads, ServerKind, System};
+use crate::pack::{Collector, Pack, Reads, ServerKind, System};
 
 pub use load::{ConfigErrors, Overrides, load};
+pub use shard::Shard;
 
 /// Everything that is configured, checked.
 #[derive(Debug, Clone)]
@@ -164,7 +166,7 @@ pub struct SourceSettings {
     pub idle: Option<Idle>,
     /// Which packs apply: none means those whose `detect` tables exist.
     pub packs: Option<Vec<String>>,
-    /// Collectors (`pack/collector`) that are not run.
+    /// Collectors (`pack/collector`), or all of a pack, that are not run.
     pub skip: Vec<String>,
     /// Time between two reads of a collector.
     pub interval: Duration,
@@ -251,9 +253,38 @@ impl Settings {
         let value = |name: &String, default: f64| own.and_then(|own| own.get(name)).copied().unwrap_or(default);
         pack.parameters.iter().map(|(name, of)| (name.clone(), value(name, of.value))).collect()
     }
+
+    /// Whether some Redis has ids that this database names by the pack's look-ups.
+    pub fn asks_for_names(&self, pack: &Pack, database: &SourceSettings) -> bool {
+        self.sources.iter().any(|source| {
+            source.upstream.reads() == Reads::Redis
+                && source.database.as_deref() == Some(database.name.as_str())
+                && source.packs.as_ref().is_none_or(|packs| packs.contains(&pack.app))
+        })
+    }
 }
 
 impl SourceSettings {
+    /// Names change seldom, and each look-up costs the database a query.
+    pub const LOOK_UP_EVERY: Duration = Duration::from_secs(300);
+
+    /// Time between two looks for packs whose tables have appeared since.
+    pub const LOOK_FOR_PACKS: Duration = Duration::from_secs(300);
+
+    /// Time between two reads of a collector.
+    pub fn interval_of(&self, pack: &str, collector: &Collector) -> Duration {
+        let own = self.intervals.get(&format!("{pack}/{}", collector.name)).copied();
+        own.unwrap_or(self.interval.max(collector.interval.unwrap_or_default()))
+    }
+
+    /// Whether the configuration leaves a collector out.
+    pub fn skips(&self, pack: &str, collector: &str) -> bool {
+        self.skip.iter().any(|skip| match skip.split_once('/') {
+            Some((of, name)) => of == pack && name == collector,
+            None => skip == pack,
+        })
+    }
+
     /// A source with every default.
     pub fn new(name: impl Into<String>, upstream: impl Into<Upstream>, url: SecretString) -> Self {
         SourceSettings {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use rowmetry::app::{self, DemoRequest};
-use rowmetry::cli::{self, Command, CommonOptions, DocsPage, ReportFormat, SchemaKind, StateAction};
+use rowmetry::cli::{self, Command, CommonOptions, DocsPage, ReportFormat, SchemaKind, ShardOptions, StateAction};
 use rowmetry::config::Settings;
 use rowmetry::{pack, reference, telemetry};
 
@@ -45,8 +45,12 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Serve(options) => {
             return with_settings(&options.common, |settings| {
-                let common = options.common.clone();
-                let load = Box::new(move || cli::load_settings(&common).map_err(|errors| errors.to_string()));
+                let settings = part(settings, &options.part);
+                let options = options.clone();
+                let load = Box::new(move || {
+                    let settings = cli::load_settings(&options.common).map_err(|errors| errors.to_string())?;
+                    Ok(part(settings, &options.part))
+                });
                 runtime()?.block_on(app::serve(settings, load))?;
                 Ok(ExitCode::SUCCESS)
             });
@@ -62,6 +66,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Check(options) => {
             return with_settings(&options.common, |settings| {
+                let settings = part(settings, &options.part);
                 let json = options.format == ReportFormat::Json;
                 let report = runtime()?.block_on(app::check(&settings, options.source.as_deref()))?;
                 print!("{}", if json { report.json() } else { report.text(cli::wants_colour()) });
@@ -71,6 +76,19 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::State(options) => return state(options.action),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The part of the sources that this exporter reads.
+fn part(settings: Settings, options: &ShardOptions) -> Settings {
+    let Some(shard) = options.shard else { return settings };
+    let all = settings.sources.len();
+    let settings = settings.shard(shard);
+    if settings.sources.is_empty() {
+        tracing::warn!(
+            "shard {shard} has none of the {all} sources: others read them, and there is nothing to do here"
+        );
+    }
+    settings
 }
 
 fn state(action: StateAction) -> anyhow::Result<ExitCode> {

@@ -6,6 +6,7 @@
 pub mod clock;
 mod driver;
 mod gate;
+mod governor;
 mod lookup_job;
 mod names;
 mod pace;
@@ -30,14 +31,15 @@ use crate::store::{Board, CollectorId, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Failure, Reason};
 
-use gate::Gate;
+use gate::{Gate, Plan};
+use governor::Ran;
 pub use names::NamesBoard;
-
-/// Time between two looks for packs whose tables have appeared since.
-const LOOK_FOR_PACKS: Duration = Duration::from_secs(300);
 
 /// Time between two looks at whether the application's database has told which packs fit it. It costs nothing.
 const LOOK_AT_DATABASE: Duration = Duration::from_millis(500);
+
+/// Who looks for packs, among the collectors of a source.
+const LOOK: &str = "packs";
 
 /// What all tasks share.
 pub struct Context {
@@ -77,7 +79,7 @@ impl Context {
 }
 
 /// Runs one source until told to stop: finds its packs, then runs their collectors.
-pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, mut stop: watch::Receiver<bool>) {
+pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, stop: watch::Receiver<bool>) {
     let name: Arc<str> = settings.name.as_str().into();
     let tell = |change: &dyn Fn(&mut crate::store::SourceStatus)| {
         context.board.update(|view| change(view.sources.entry(name.clone()).or_default()));
@@ -91,19 +93,46 @@ pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, mu
             return;
         }
     };
-    let gate = Arc::new(Gate::new(settings.interval));
+    run_opened(&settings, &context, &opened, stop).await;
+}
+
+/// Runs a source that is ready to be asked.
+async fn run_opened(
+    settings: &Arc<SourceSettings>,
+    context: &Arc<Context>,
+    opened: &Opened,
+    mut stop: watch::Receiver<bool>,
+) {
+    let name: Arc<str> = settings.name.as_str().into();
+    let tell = |change: &dyn Fn(&mut crate::store::SourceStatus)| {
+        context.board.update(|view| change(view.sources.entry(name.clone()).or_default()));
+    };
+    let gate = Arc::new(Gate::new(settings, opened.spend(), context.metrics.source(&name)));
+    // Only a database whose packs are to be found is asked for them.
+    let asks = settings.packs.is_none() && opened.database().is_some();
+    let mut plan = Plan { since: Instant::now(), pause: Duration::ZERO, going_on: false, round: 0 };
     let mut tasks = JoinSet::new();
     let mut running: Vec<String> = Vec::new();
     let mut failures = 0;
     loop {
-        let packs = packs::of(&settings, &context, &opened, &gate).await;
+        let sent = gate.sent();
+        let pass = match asks {
+            true => tokio::select! {
+                pass = gate.admitted(plan) => Some(pass),
+                _ = stop.wait_for(|stop| *stop) => break,
+            },
+            false => None,
+        };
+        plan.round = pass.as_ref().map_or(0, |pass| pass.round);
+        let packs = packs::of(settings, context, opened, &gate).await;
+        drop(pass);
         context.metrics.source_up(&name, packs.is_ok());
         let pause = match packs {
             Ok(packs::Fitting { packs, settled }) => {
                 failures = 0;
                 for pack in packs.iter().filter(|pack| !running.contains(&pack.app)) {
                     tracing::info!(source = %name, pack = %pack.app, "collecting");
-                    start::pack(pack, &settings, &context, &opened, &gate, &stop, &mut tasks);
+                    start::pack(pack, settings, context, opened, &gate, &stop, &mut tasks);
                 }
                 // A pack that fits no more goes on running, and shows what is absent.
                 for pack in packs {
@@ -111,8 +140,7 @@ pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, mu
                         running.push(pack.app.clone());
                     }
                 }
-                let none =
-                    (running.is_empty() && settled).then(|| packs::none_fits(&settings, &context.settings.packs));
+                let none = (running.is_empty() && settled).then(|| packs::none_fits(settings, &context.settings.packs));
                 if let Some(note) = &none {
                     tracing::warn!(source = %name, "{note}");
                 }
@@ -126,7 +154,7 @@ pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, mu
                 });
                 match (&settings.packs, settled) {
                     (Some(_), _) => None,
-                    (None, true) => Some(LOOK_FOR_PACKS),
+                    (None, true) => Some(SourceSettings::LOOK_FOR_PACKS),
                     (None, false) => Some(LOOK_AT_DATABASE),
                 }
             }
@@ -139,6 +167,11 @@ pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, mu
                 Some(pace::jittered(pace::pause(settings.interval, failures), fastrand::f64()))
             }
         };
+        plan = Plan { since: Instant::now(), pause: pause.unwrap_or_default(), ..plan };
+        if asks {
+            let cost = gate.sent() - sent;
+            gate.ran(Ran { who: LOOK, reads_rows: false, rows: None, more: false, cost, pause: plan.pause });
+        }
         let wait = async {
             match pause {
                 Some(pause) => tokio::time::sleep(pause).await,

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the tests run against: a real Postgres, PgBouncer and Prometheus, and a Python with two parsers.
+# Installs what the tests run against: a real Postgres, PgBouncer, Redis and Prometheus, and a Python with two parsers.
 # Quick when everything is there. `tests/install.sh bench` adds what the benches compare with.
 set -eu
 cd "$(dirname "$0")/.."
@@ -32,6 +32,7 @@ postgres_program() {
 need postgresql postgresql postgres "$(postgres_program postgres)"
 need postgresql-client - pg_dump "$(postgres_program pg_dump)"
 need pgbouncer pgbouncer pgbouncer /usr/sbin/pgbouncer
+need redis-server redis-server redis-server
 need prometheus prometheus prometheus
 need openssl - openssl
 need curl - curl

@@ -9,6 +9,7 @@ pub fn self_metrics() -> String {
     let metrics = Metrics::new(super::VERSION);
     metrics.configured(0.0);
     metrics.source_up("source", true);
+    metrics.source("source").limited(Some(0), None);
     metrics.scraped("text", 0.0, 0);
     let collector = metrics.collector("source", "pack", "collector");
     collector.succeeded(0.0, 0, 0.0);

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::{CollectorReport, FailureReport, PersonalData, Report, SeriesEstimate, SourceReport};
+use super::{CollectorReport, FailureReport, PersonalData, Report, SeriesEstimate, SourceReport, SpendReport};
 
 /// Writes the report. `colour` adds terminal colours and changes no word.
 pub(super) fn text(report: &Report, colour: bool) -> String {
@@ -50,6 +50,9 @@ impl Page {
             for collector in &pack.collectors {
                 self.collector(collector);
             }
+        }
+        if let Some(spend) = &source.spend {
+            self.spend(spend);
         }
         if let Some(failure) = &source.failure {
             self.failure(1, failure);
@@ -101,6 +104,17 @@ impl Page {
         }
         if let Some(failure) = &collector.failure {
             self.failure(4, failure);
+        }
+    }
+
+    fn spend(&mut self, spend: &SpendReport) {
+        let title = self.painted("what it costs", "1");
+        self.line(1, &title);
+        for line in spend.lines() {
+            self.line(2, &line);
+        }
+        for remark in &spend.remarks {
+            self.line(2, &format!("! {remark}"));
         }
     }
 

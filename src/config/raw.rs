@@ -83,7 +83,7 @@ pub struct RawSource {
 pub struct RawReading {
     /// The packs that apply. Without it, those apply whose `detect` tables exist.
     pub packs: Option<Vec<String>>,
-    /// Collectors (`pack/collector`) that are not run.
+    /// Collectors (`pack/collector`), or all of a pack (`postgres`), that are not run.
     pub skip: Option<Vec<String>>,
     /// Time between two reads of a collector. It is independent of how often Prometheus scrapes.
     #[schemars(with = "Option<Duration>", extend("default" = "60s"))]

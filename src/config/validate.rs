@@ -206,6 +206,9 @@ impl Check<'_> {
         settings.skip = own.skip.clone().or_else(|| defaults.skip.clone()).unwrap_or_default();
         let skip_at = at(own.skip.is_some(), "skip");
         for (number, name) in settings.skip.iter().enumerate() {
+            if self.packs.iter().flatten().any(|pack| pack.app == *name) {
+                continue;
+            }
             self.collector_name(name, &extended(&skip_at, &number.to_string()));
         }
         let intervals_at = at(own.intervals.is_some(), "intervals");

@@ -178,7 +178,10 @@ mod tests {
         let address = server.address;
         let mut writer = KeyWriter::connect(address).await.expect("it listens");
         assert_eq!(writer.ask(&[&[b"SET", b"a", b"1"]]).await.expect("it answers"), [Reply::ok()]);
+        let keeper = PathBuf::from(format!("/proc/{}", server.keeper.id()));
+        assert!(keeper.exists(), "it runs");
         drop(server);
+        assert!(!keeper.exists(), "its keeper was not waited for");
         assert!(KeyWriter::connect(address).await.is_err(), "it still listens");
         let left: Vec<_> =
             std::fs::read_dir(folder.path()).expect("ours").flatten().map(|file| file.file_name()).collect();

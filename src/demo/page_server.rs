@@ -180,8 +180,11 @@ mod tests {
         let server = PageServer::start().await.expect("loopback has free ports");
         let address = server.address();
         drop(server);
-        while TcpStream::connect(address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        let ended = async {
+            while TcpStream::connect(address).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), ended).await.expect("it still listens");
     }
 }

@@ -1,7 +1,7 @@
 use sqlx::{AssertSqlSafe, Row};
 
 use super::*;
-use crate::pack::{Collector, Metric, Pack, System, builtin, sql};
+use crate::pack::{Collector, Metric, Pack, Probe, System, builtin, sql};
 
 const START: Micros = 1_800_000_000_000_000;
 const SECOND: Micros = 1_000_000;
@@ -70,6 +70,24 @@ async fn every_metric_has_data_within_twenty_seconds() {
     for life in &mut traffic.lives {
         let pack = packs.iter().find(|pack| pack.app == life.app()).expect("each script has a pack");
         for collector in &pack.collectors {
+            if let Some(keys) = &collector.keys {
+                let names = life.keys().await;
+                for family in &keys.families {
+                    let form = form_of(&family.pattern);
+                    checked += 1;
+                    if !names.iter().any(|(name, _)| form.is_match(name)) {
+                        missing.push(format!("{}: {}", collector.name, family.pattern));
+                    }
+                }
+                continue;
+            }
+            if let Some(probe) = &collector.probe {
+                checked += 1;
+                if let Err(reason) = answers(life, probe) {
+                    missing.push(format!("{}: {reason}", collector.name));
+                }
+                continue;
+            }
             for metric in &collector.metrics {
                 let query = rows_with_data(pack, collector, metric);
                 let count: i64 = sqlx::query(AssertSqlSafe(query.clone()))
@@ -86,6 +104,54 @@ async fn every_metric_has_data_within_twenty_seconds() {
     }
     assert!(checked > 50, "only {checked} metrics were checked");
     assert!(missing.is_empty(), "no data for {missing:?}");
+}
+
+/// The names that fit a pattern of a pack.
+fn form_of(pattern: &str) -> regex::Regex {
+    let mut form = String::from("^");
+    for part in pattern.split('{') {
+        let (capture, plain) = part.split_once('}').map_or((None, part), |(capture, plain)| (Some(capture), plain));
+        form.push_str(capture.map_or("", |capture| if capture.ends_with('*') { ".+" } else { "[^:]+" }));
+        form.push_str(&regex::escape(plain));
+    }
+    regex::Regex::new(&(form + "$")).expect("it is made of escaped parts")
+}
+
+/// Whether there is an answer at the path of a probe, and its words are those that the pack knows.
+fn answers(life: &Life, probe: &Probe) -> Result<(), String> {
+    let path = probe.path.as_deref().unwrap_or("/");
+    let page = life.page(path).ok_or_else(|| format!("no answer at {path}"))?;
+    let Ok(body) = serde_json::from_str::<serde_json::Value>(&page.body) else { return Ok(()) };
+    let Some(status) = &probe.status else { return Ok(()) };
+    let word = status.as_slice().iter().find_map(|pointer| body.pointer(pointer)).and_then(|word| word.as_str());
+    let word = word.ok_or_else(|| format!("no status at {path}"))?;
+    let known = [&probe.healthy, &probe.degraded, &probe.unhealthy].iter().any(|words| words.iter().any(|w| w == word));
+    if !known {
+        return Err(format!("{path} says `{word}`"));
+    }
+    for value in &probe.values {
+        let found = value.at.as_slice().iter().any(|pointer| reported(&body, pointer));
+        if !found {
+            return Err(format!("{path} has nothing at {:?}", value.at.as_slice()));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a body has a value at a pointer, whose parts in braces stand for every key.
+fn reported(body: &serde_json::Value, pointer: &str) -> bool {
+    match pointer.split_once("/{") {
+        None => body.pointer(pointer).is_some(),
+        Some((before, after)) => {
+            let rest = after.split_once('}').map_or("", |(_, rest)| rest);
+            let items = match body.pointer(before) {
+                Some(serde_json::Value::Object(items)) => items.values().collect(),
+                Some(serde_json::Value::Array(items)) => items.iter().collect(),
+                _ => Vec::new(),
+            };
+            items.into_iter().any(|item| reported(item, rest))
+        }
+    }
 }
 
 /// Counts what a metric would be made of: rows that are new since the beginning, or rows of the snapshot.

@@ -22,29 +22,31 @@ pub enum Created {
 }
 
 /// Appends families. OpenMetrics knows a counter `x_total` and an info `x_info` as `x`, so neither can stand beside a
-/// gauge `x`, which the other formats allow. Then the counter or info keeps its full name and is of the kind `unknown`: no
-/// series is lost or renamed, only its kind and start.
+/// gauge `x`, which the other formats allow; and it knows no counter or info without that ending, as servers' own totals
+/// have them (`pg_stat_database_deadlocks`). Then the counter or info keeps its full name and is of the kind `unknown`: no series
+/// is lost or renamed, only its kind and start.
 pub fn encode_all(families: &[Arc<Family>], created: Created, out: &mut Vec<u8>) {
     let mut stems: HashMap<&str, u32> = HashMap::with_capacity(families.len());
     for family in families {
         *stems.entry(family.stem()).or_default() += 1;
     }
     for family in families {
+        let ends_otherwise = matches!(family.kind, Kind::Counter | Kind::Info) && family.stem() == &*family.name;
         let clashes = family.stem() != &*family.name && stems[family.stem()] > 1;
-        encode(family, clashes, created, out);
+        encode(family, clashes || ends_otherwise, created, out);
     }
 }
 
-fn encode(family: &Family, clashes: bool, created: Created, out: &mut Vec<u8>) {
+fn encode(family: &Family, as_unknown: bool, created: Created, out: &mut Vec<u8>) {
     let (kind, suffix) = match family.kind {
-        _ if clashes => ("unknown", ""),
+        _ if as_unknown => ("unknown", ""),
         Kind::Counter => ("counter", "_total"),
         Kind::Info => ("info", "_info"),
         Kind::Gauge => ("gauge", ""),
         Kind::Histogram => ("histogram", ""),
     };
-    let created = if clashes { Created::LeftOut } else { created };
-    let name = if clashes { family.name.as_bytes() } else { family.stem().as_bytes() };
+    let created = if as_unknown { Created::LeftOut } else { created };
+    let name = if as_unknown { family.name.as_bytes() } else { family.stem().as_bytes() };
     for part in [b"# TYPE ", name, b" ", kind.as_bytes(), b"\n# HELP ", name, b" "] {
         out.extend_from_slice(part);
     }
@@ -91,6 +93,23 @@ fn help(help: &str, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::family::{Labels, Series};
+
+    #[test]
+    fn a_counter_of_another_ending_keeps_name_and_value() {
+        let family = |name: &str, kind| {
+            let series = vec![Series { labels: Labels::none(), value: Value::Number(3.0), start: None }];
+            Arc::new(Family { name: name.into(), help: "h".into(), kind, series })
+        };
+        let mut out = Vec::new();
+        let families = [family("pg_deadlocks", Kind::Counter), family("pg_deadlocks_total", Kind::Counter)];
+        encode_all(&families, Created::Printed, &mut out);
+        assert_eq!(
+            String::from_utf8(out).expect("it is text"),
+            "# TYPE pg_deadlocks unknown\n# HELP pg_deadlocks h\npg_deadlocks 3\n\
+             # TYPE pg_deadlocks_total unknown\n# HELP pg_deadlocks_total h\npg_deadlocks_total 3\n"
+        );
+        assert_eq!(family("pg_version", Kind::Info).stem(), "pg_version");
+    }
 
     #[test]
     fn a_counter_beside_a_gauge_of_its_stem_keeps_name_and_value() {

@@ -129,6 +129,7 @@ pub struct Info {
 }
 
 /// One of PgBouncer's `SHOW` commands. Columns for metrics: those of its answer; one that this version does not have is NULL.
+/// An answer that lists names and values (`CONFIG`, `LISTS`) is one row whose columns are those names.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Show {

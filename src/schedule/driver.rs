@@ -14,7 +14,8 @@ use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason, State};
 
-use super::gate::Gate;
+use super::gate::{Gate, Pass, Plan};
+use super::governor::Ran;
 use super::lookup_job::LookupJob;
 use super::rows_job::RowsJob;
 use super::run::Run;
@@ -43,6 +44,11 @@ impl Job {
             Job::Snapshot(job) => job.kind(),
             Job::Lookup(_) => "lookup",
         }
+    }
+
+    /// Whether it reads new rows, so that it can tell whether the application is quiet.
+    fn reads_rows(&self) -> bool {
+        matches!(self, Job::Rows(_))
     }
 
     async fn run(
@@ -96,6 +102,7 @@ pub(super) struct Driver {
     pub(super) job: Job,
     pub(super) interval: Duration,
     pub(super) busy_share: f64,
+    /// Its own way through the source's gate.
     pub(super) gate: Arc<Gate>,
     /// The gauge that says whether the source can be reached.
     pub(super) up: Option<Up>,
@@ -106,47 +113,75 @@ pub(super) struct Driver {
     pub(super) failures: u32,
     /// The pause that the last success granted the database.
     pub(super) rested: Duration,
+    /// The pause that the governor made of it.
+    pub(super) waits: Duration,
 }
 
 impl Driver {
     /// Runs until told to stop.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        loop {
+        let gate = self.gate.clone();
+        let mut plan = Plan { since: Instant::now(), pause: Duration::ZERO, going_on: false, round: 0 };
+        let mut sent = gate.sent();
+        while let Some(pass) = self.wait(&gate, plan, &mut stop).await {
+            plan.round = pass.round;
             let began = Instant::now();
             let result = {
-                let run = self.job.run(&self.id, &self.gate, &self.context, &self.metrics);
+                let run = self.job.run(&self.id, &gate, &self.context, &self.metrics);
                 tokio::select! {
                     result = run => result,
                     // A read that is dropped half-way has changed nothing: what it folded was not saved either.
                     _ = stop.wait_for(|stop| *stop) => return,
                 }
             };
-            let pause = self.after(result, began.elapsed()).max(self.job.shortest_pause(self.interval));
-            if pause.is_zero() && !*stop.borrow() {
+            drop(pass);
+            let rows = result.as_ref().ok().map(|run| run.rows);
+            plan.going_on = result.as_ref().is_ok_and(|run| run.more);
+            plan.pause = self.after(result, began.elapsed()).max(self.job.shortest_pause(self.interval));
+            plan.since = Instant::now();
+            let (who, reads_rows) = (&self.id.to_string(), self.job.reads_rows());
+            let cost = gate.sent() - sent;
+            gate.ran(Ran { who, reads_rows, rows, more: plan.going_on, cost, pause: plan.pause });
+            // What is caught up with is not what a read costs; the parts of a scan are.
+            if !plan.going_on || self.job.shows_each_part() {
+                sent = gate.sent();
+            }
+            if plan.pause.is_zero() && !*stop.borrow() {
                 // Behind: a timer would wait for its next tick at least, each page.
                 tokio::task::yield_now().await;
-                continue;
-            }
-            let next = Instant::now() + pause;
-            let next_run = clock::now().saturating_add(i64::try_from(pause.as_micros()).unwrap_or(i64::MAX));
-            self.context.board.collector(&self.id, |status| status.next_run = Some(next_run));
-            if !self.wait(next, &mut stop).await {
-                return;
             }
         }
     }
 
-    /// Waits for the next run; meanwhile shows what has ripened and drops what went stale. False when told to stop.
-    async fn wait(&mut self, next: Instant, stop: &mut watch::Receiver<bool>) -> bool {
+    /// Waits until the governor lets it run; meanwhile shows what has ripened and drops what went stale. None when told to
+    /// stop.
+    async fn wait<'g>(&mut self, gate: &'g Gate, plan: Plan, stop: &mut watch::Receiver<bool>) -> Option<Pass<'g>> {
+        let mut changed = gate.changed();
+        let mut told = None;
         loop {
+            if *stop.borrow() {
+                return None;
+            }
+            let due = if plan.going_on { plan.since + plan.pause } else { plan.since };
+            let now = Instant::now();
+            let next = match (due > now).then_some(due).map_or_else(|| gate.admit(plan), Err) {
+                Ok(pass) => return Some(pass),
+                Err(next) => next,
+            };
+            if told != Some(next) {
+                told = Some(next);
+                self.tell_next(plan, next);
+            }
             let zero_first = self.context.settings.zero_first;
             let ripe = self.job.ripens(zero_first).map(|at| at.saturating_sub(clock::now()).max(0).unsigned_abs());
-            let ripe = ripe.filter(|_| !self.withdrawn).map(|micros| Instant::now() + Duration::from_micros(micros));
+            let ripe = ripe.filter(|_| !self.withdrawn).map(|micros| now + Duration::from_micros(micros));
             let stale = self.stale_at().filter(|_| !self.withdrawn);
             let wake = [Some(next), ripe, stale].into_iter().flatten().min().unwrap_or(next);
             tokio::select! {
                 () = tokio::time::sleep_until(wake) => {}
-                _ = stop.wait_for(|stop| *stop) => return false,
+                // The sender lives as long as the gate.
+                _ = changed.changed() => {}
+                _ = stop.wait_for(|stop| *stop) => return None,
             }
             let now = Instant::now();
             if stale.is_some_and(|stale| stale <= now) {
@@ -154,9 +189,24 @@ impl Driver {
             } else if ripe.is_some_and(|ripe| ripe <= now) {
                 self.publish();
             }
-            if next <= now {
-                return true;
-            }
+        }
+    }
+
+    /// Says when the next run is. What we chose to read later is not stale for it.
+    fn tell_next(&mut self, plan: Plan, next: Instant) {
+        let now = Instant::now();
+        let micros = i64::try_from(next.saturating_duration_since(now).as_micros()).unwrap_or(i64::MAX);
+        let next_run = clock::now().saturating_add(micros);
+        self.context.board.collector(&self.id, |status| status.next_run = Some(next_run));
+        if self.failures > 0 {
+            return;
+        }
+        let waits = next.saturating_duration_since(plan.since);
+        self.waits = if plan.going_on { self.waits.max(waits) } else { waits };
+        // Jitter is not worth telling.
+        let interval = if waits > self.rested.max(plan.pause) { waits } else { self.rested };
+        if !plan.going_on && !interval.is_zero() {
+            self.metrics.interval(interval.as_secs_f64());
         }
     }
 
@@ -200,7 +250,6 @@ impl Driver {
                     }
                     (false, _) => {
                         let pause = pace::rest(self.interval, run.busy, share);
-                        self.metrics.interval(pause.as_secs_f64());
                         self.rested = pause;
                         pace::jittered(pause, fastrand::f64())
                     }
@@ -273,7 +322,7 @@ impl Driver {
     }
 
     fn stale_at(&self) -> Option<Instant> {
-        let staleness = (self.interval.max(self.rested) * STALE_INTERVALS).max(SHORTEST_STALENESS);
+        let staleness = (self.interval.max(self.rested).max(self.waits) * STALE_INTERVALS).max(SHORTEST_STALENESS);
         self.last_success.map(|success| success + staleness)
     }
 }

@@ -4,7 +4,9 @@
 //! anew from the state before the next run.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::collector::cursor::{LookBack, Phase};
 use crate::collector::{Folded, Guard, RowsCollector, RowsSettings};

@@ -22,9 +22,6 @@ use super::lookup_job::LookupJob;
 use super::rows_job::RowsJob;
 use super::snapshot_job::SnapshotJob;
 
-/// Names change seldom, and each look costs the database a query.
-const LOOK_UP_EVERY: Duration = Duration::from_secs(300);
-
 /// Starts the collectors of one pack.
 pub(super) fn pack(
     pack: &Arc<Pack>,
@@ -37,20 +34,18 @@ pub(super) fn pack(
 ) {
     show_parameters(pack, settings, context);
     for definition in &pack.collectors {
-        let path = format!("{}/{}", pack.app, definition.name);
-        if settings.skip.contains(&path) || settings.skip.contains(&pack.app) {
+        if settings.skips(&pack.app, &definition.name) {
             continue;
         }
         let Some(job) = job(pack, definition, settings, context, opened) else { continue };
-        let least = definition.interval.unwrap_or_default();
-        let interval = settings.intervals.get(&path).copied().unwrap_or(settings.interval.max(least));
+        let interval = settings.interval_of(&pack.app, definition);
         let driver = driver(job, &pack.app, &definition.name, interval, settings, context, gate);
         context.store.expect(&driver.id);
         tasks.spawn(Driver { up: definition.up.clone(), ..driver }.run(stop.clone()));
     }
     for (name, lookup) in &pack.lookups {
         let Opened::Database(database) = opened else { break };
-        if !is_asked_for(pack, settings, context) {
+        if !context.settings.asks_for_names(pack, settings) {
             break;
         }
         let columns = ["id", "name"].map(String::from).to_vec();
@@ -60,7 +55,7 @@ pub(super) fn pack(
             SnapshotQuery { sql: lookup.sql.on(database.system()).to_owned(), columns, parameters, row_limit: limit };
         let names = context.names.of(&settings.name, &pack.app, name);
         let job = Job::Lookup(LookupJob::new(database.clone(), query, names));
-        let interval = settings.interval.max(LOOK_UP_EVERY);
+        let interval = settings.interval.max(SourceSettings::LOOK_UP_EVERY);
         tasks.spawn(driver(job, &pack.app, name, interval, settings, context, gate).run(stop.clone()));
     }
 }
@@ -106,7 +101,7 @@ fn driver(
         job,
         interval,
         busy_share: settings.busy_share,
-        gate: gate.clone(),
+        gate: Arc::new(gate.lane()),
         up: None,
         context: context.clone(),
         metrics,
@@ -114,6 +109,7 @@ fn driver(
         withdrawn: true,
         failures: 0,
         rested: Duration::ZERO,
+        waits: Duration::ZERO,
     }
 }
 
@@ -130,13 +126,4 @@ fn show_parameters(pack: &Pack, settings: &SourceSettings, context: &Context) {
         context.store.expect(&id);
         context.store.publish(&id, parameters);
     }
-}
-
-/// Whether some Redis has ids that this database names.
-fn is_asked_for(pack: &Pack, database: &SourceSettings, context: &Context) -> bool {
-    context.settings.sources.iter().any(|source| {
-        source.upstream.reads() == Reads::Redis
-            && source.database.as_deref() == Some(database.name.as_str())
-            && source.packs.as_ref().is_none_or(|packs| packs.contains(&pack.app))
-    })
 }

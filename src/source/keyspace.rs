@@ -5,6 +5,11 @@
 
 pub mod info;
 pub mod keys;
+mod pattern;
+pub mod refusal;
+#[cfg(test)]
+mod scripted;
+mod tally;
 
 use async_trait::async_trait;
 
@@ -16,6 +21,9 @@ use crate::telemetry::Failure;
 pub trait Keyspace: Send + Sync {
     /// The operator's name for it.
     fn name(&self) -> &str;
+
+    /// The number of the logical database that is read.
+    fn database(&self) -> i64;
 
     /// Commands sent so far, billed or not.
     fn spend(&self) -> &Spend;
@@ -63,4 +71,12 @@ pub struct ScanPage {
     pub cursor: String,
     /// Names of keys; one may come twice in a scan.
     pub keys: Vec<Vec<u8>>,
+}
+
+/// The fields of a reply such as INFO's: lines of name, colon and value. Titles (`# Memory`) and what else is no field are
+/// left out.
+pub fn fields_of(text: &str) -> Vec<(String, String)> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let fields = lines.filter_map(|line| line.split_once(':'));
+    fields.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
 }

@@ -6,7 +6,7 @@
 //!
 //! Nothing here writes, counts a row or keeps a result. This file alone, with `postgres/`, names the Postgres driver.
 
-mod address;
+pub(super) mod address;
 mod examine;
 mod failure;
 mod look;
@@ -54,8 +54,17 @@ pub struct PostgresSource {
 
 struct Connected {
     connection: PgConnection,
+    spend: Spend,
     identity: String,
     look: Look,
+}
+
+impl Connected {
+    /// The connection, for one statement. An opening transaction with all its settings is one, as it is sent at once.
+    fn ask(&mut self) -> &mut PgConnection {
+        self.spend.add(1);
+        &mut self.connection
+    }
 }
 
 impl PostgresSource {
@@ -103,9 +112,12 @@ impl PostgresSource {
             }
         }
         let connect = async {
-            let mut connection = PgConnection::connect_with(&self.options).await?;
-            let identity = identity(&mut connection, &self.begin).await?;
-            let mut connected = Connected { connection, identity, look: Look::default() };
+            // An attempt counts too: it wakes a database that is suspended.
+            self.spend.add(1);
+            let connection = PgConnection::connect_with(&self.options).await?;
+            let spend = self.spend.clone();
+            let mut connected = Connected { connection, spend, identity: String::new(), look: Look::default() };
+            connected.identity = identity(&mut connected, &self.begin).await?;
             self.open(&mut connected).await?;
             Ok::<_, sqlx::Error>(connected)
         };
@@ -123,7 +135,7 @@ impl PostgresSource {
     }
 
     async fn open(&self, connected: &mut Connected) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(AssertSqlSafe(self.begin.clone())).execute(&mut connected.connection).await.map(drop)
+        sqlx::raw_sql(AssertSqlSafe(self.begin.clone())).execute(connected.ask()).await.map(drop)
     }
 
     fn silent(&self) -> Failure {
@@ -160,7 +172,7 @@ struct Reading<'s> {
 impl Reading<'_> {
     /// Ends the transaction and keeps the connection for the next read.
     async fn end(mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("ROLLBACK").execute(&mut self.connected.connection).await?;
+        sqlx::raw_sql("ROLLBACK").execute(self.connected.ask()).await?;
         *self.slot = Some(self.connected);
         Ok(())
     }
@@ -200,7 +212,7 @@ impl Reading<'_> {
             .bind(time.unwrap_or_default().to_owned())
             .bind(key.to_vec())
             .persistent(false)
-            .fetch_one(&mut self.connected.connection)
+            .fetch_one(self.connected.ask())
             .await?;
         let hidden: bool = row.try_get("hidden")?;
         let standby: bool = row.try_get("standby")?;
@@ -239,21 +251,21 @@ impl Reading<'_> {
 }
 
 /// Tells one cluster from another. Where the role may not ask, the fence is the database's own oid alone.
-async fn identity(connection: &mut PgConnection, begin: &str) -> Result<String, sqlx::Error> {
-    sqlx::raw_sql(AssertSqlSafe(begin.to_owned())).execute(&mut *connection).await?;
+async fn identity(connected: &mut Connected, begin: &str) -> Result<String, sqlx::Error> {
+    sqlx::raw_sql(AssertSqlSafe(begin.to_owned())).execute(connected.ask()).await?;
     let may: bool = sqlx::query_scalar("select has_function_privilege('pg_control_system()', 'execute')")
         .persistent(false)
-        .fetch_one(&mut *connection)
+        .fetch_one(connected.ask())
         .await?;
     let identity = if may {
         sqlx::query_scalar("select system_identifier::text from pg_control_system()")
             .persistent(false)
-            .fetch_one(&mut *connection)
+            .fetch_one(connected.ask())
             .await?
     } else {
         String::from("unknown")
     };
-    sqlx::raw_sql("ROLLBACK").execute(&mut *connection).await?;
+    sqlx::raw_sql("ROLLBACK").execute(connected.ask()).await?;
     Ok(identity)
 }
 
@@ -294,7 +306,7 @@ impl Source for PostgresSource {
             )
             .bind(names)
             .persistent(false)
-            .fetch_all(&mut reading.connected.connection)
+            .fetch_all(reading.connected.ask())
             .await
         };
         let found = self.within(1, body, "looking for the packs' tables").await;
@@ -311,7 +323,7 @@ impl Source for PostgresSource {
         };
         let page = match looked {
             Ok(Ok((shape, moment))) => {
-                let body = page::read(&mut reading.connected.connection, query, range, &shape, moment);
+                let body = page::read(reading.connected.ask(), query, range, &shape, moment);
                 self.within(1, body, &doing).await
             }
             Ok(Err(failure)) | Err(failure) => Err(failure),
@@ -327,7 +339,7 @@ impl Source for PostgresSource {
         let (sql, args) = statement::snapshot(query);
         let body = async {
             let mut rows = Rows::new(query.columns.len());
-            let mut stream = bind(&sql, args).fetch(&mut reading.connected.connection);
+            let mut stream = bind(&sql, args).fetch(reading.connected.ask());
             while let Some(row) = stream.try_next().await? {
                 for column in 0..query.columns.len() {
                     rows.push(text(&row, column)?);
@@ -354,7 +366,7 @@ impl Source for PostgresSource {
             Ok(Ok((shape, moment))) => {
                 let (sql, args) = statement::count(query, &shape, from, until);
                 let body = async {
-                    let row = bind(&sql, args).fetch_one(&mut reading.connected.connection).await?;
+                    let row = bind(&sql, args).fetch_one(reading.connected.ask()).await?;
                     let rows: i64 = row.try_get(0)?;
                     Ok(WindowCount { rows: rows.unsigned_abs(), deletions: moment.deletions })
                 };

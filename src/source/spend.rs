@@ -20,3 +20,25 @@ impl Spend {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// What one read costs, for estimates: what the sources send when nothing goes wrong and all new rows fit a page.
+pub mod cost {
+    /// New rows of a Postgres table: the transaction with its settings, a look at the moment, the page, the end.
+    pub const POSTGRES_ROWS: u64 = 4;
+    /// A snapshot, a look-up or a look for packs in Postgres: the transaction with its settings, the query, the end.
+    pub const POSTGRES_QUERY: u64 = 3;
+    /// A recount of a window in Postgres.
+    pub const POSTGRES_AUDIT: u64 = 4;
+    /// Any read of an SQLite file.
+    pub const SQLITE_READ: u64 = 1;
+    /// Keys that one SCAN looks at, about.
+    pub const KEYS_A_SCAN: u64 = 1000;
+    /// Commands of a scan of keys beside its SCANs.
+    pub const KEYS_BESIDE: u64 = 2;
+    /// Redis's own figures.
+    pub const REDIS_INFO: u64 = 2;
+    /// One figure of PgBouncer's console.
+    pub const PGBOUNCER_SHOW: u64 = 1;
+    /// One request of a probe, without redirects.
+    pub const HTTP_PROBE: u64 = 1;
+}

@@ -96,6 +96,8 @@ impl SqliteSource {
         let turn = self.turn.acquire().await.expect("the semaphore is never closed");
         let identity = identity(&self.path).await?;
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A file is no server that is sent statements: each read counts as one.
+        self.spend.add(1);
         let mut session = match kept.filter(|session| session.identity == identity) {
             Some(session) => session,
             None => self.open(identity).await?,

@@ -79,6 +79,8 @@ pub enum Reason {
     BadCredentials,
     /// The server has no connection left for the role.
     TooManyConnections,
+    /// The service answers no more for now: its plan's requests are used up, or they came too fast.
+    RateLimited,
     /// The server refused the query for another reason.
     BadQuery,
     /// The reply could not be understood.
@@ -91,7 +93,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, in the order in which they are exported.
-    pub const ALL: [Reason; 14] = [
+    pub const ALL: [Reason; 15] = [
         Reason::MissingTable,
         Reason::MissingColumn,
         Reason::Forbidden,
@@ -102,6 +104,7 @@ impl Reason {
         Reason::Unreachable,
         Reason::BadCredentials,
         Reason::TooManyConnections,
+        Reason::RateLimited,
         Reason::BadQuery,
         Reason::BadReply,
         Reason::StateWrite,
@@ -121,6 +124,7 @@ impl Reason {
             Reason::Unreachable => "unreachable",
             Reason::BadCredentials => "bad_credentials",
             Reason::TooManyConnections => "too_many_connections",
+            Reason::RateLimited => "rate_limited",
             Reason::BadQuery => "bad_query",
             Reason::BadReply => "bad_reply",
             Reason::StateWrite => "state_write",
@@ -135,14 +139,23 @@ impl Reason {
             Reason::Forbidden => State::Forbidden,
             Reason::RowsHidden => State::RowsHidden,
             Reason::Timeout | Reason::LockTimeout | Reason::Silent => State::Timeout,
-            Reason::Unreachable | Reason::BadCredentials | Reason::TooManyConnections => State::Unreachable,
+            Reason::Unreachable | Reason::BadCredentials | Reason::TooManyConnections | Reason::RateLimited => {
+                State::Unreachable
+            }
             Reason::BadQuery | Reason::BadReply | Reason::StateWrite | Reason::DefinitionChanged => State::Error,
         }
     }
 
     /// Whether the whole source is out of reach, so that its other collectors need not try in turn.
     pub const fn is_source_wide(self) -> bool {
-        matches!(self, Reason::Silent | Reason::Unreachable | Reason::BadCredentials | Reason::TooManyConnections)
+        matches!(
+            self,
+            Reason::Silent
+                | Reason::Unreachable
+                | Reason::BadCredentials
+                | Reason::TooManyConnections
+                | Reason::RateLimited
+        )
     }
 }
 

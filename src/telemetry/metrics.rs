@@ -4,16 +4,20 @@
 //! author chose, or come from a closed list: never from a row.
 
 pub mod collector;
+pub mod source;
 
 use std::sync::Arc;
 
 use prometheus::core::Collector;
 use prometheus::{
-    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry,
 };
 
 pub use collector::CollectorMetrics;
 use collector::CollectorVecs;
+pub use source::SourceMetrics;
+use source::SourceVecs;
 
 /// Bounds of the time to write state, in seconds: an fsync on a good disk to a disk that hangs.
 const STATE_WRITE_BUCKETS: [f64; 8] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0];
@@ -46,6 +50,7 @@ impl ReloadOutcome {
 pub struct Metrics {
     registry: Registry,
     collectors: Arc<CollectorVecs>,
+    sources: Arc<SourceVecs>,
     source_up: IntGaugeVec,
     state_persistent: IntGauge,
     state_write_seconds: Histogram,
@@ -74,6 +79,7 @@ impl Metrics {
         build.with_label_values(&[version]).set(1);
         let metrics = Metrics {
             collectors: Arc::new(CollectorVecs::new(&registry)),
+            sources: Arc::new(SourceVecs::new(&registry)),
             source_up: int_gauges(
                 &registry,
                 "rowmetry_source_up",
@@ -162,6 +168,11 @@ impl Metrics {
         CollectorMetrics::new(self.collectors.clone(), source, pack, collector)
     }
 
+    /// What is spent on one source; its series exist from here on.
+    pub fn source(&self, source: &str) -> SourceMetrics {
+        SourceMetrics::new(self.sources.clone(), source)
+    }
+
     /// Says whether a source can be reached.
     pub fn source_up(&self, source: &str, up: bool) {
         self.source_up.with_label_values(&[source]).set(up.into());
@@ -171,6 +182,7 @@ impl Metrics {
     pub fn remove_source(&self, source: &str) {
         // A source that never was tried has no series; then there is nothing to forget.
         let _ = self.source_up.remove_label_values(&[source]);
+        self.source(source).remove();
     }
 
     /// Says whether counts survive a restart.
@@ -248,6 +260,10 @@ fn int_counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) ->
 
 fn int_gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     add(registry, IntGaugeVec::new(Opts::new(name, help), labels).expect("name and labels are valid"))
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> CounterVec {
+    add(registry, CounterVec::new(Opts::new(name, help), labels).expect("name and labels are valid"))
 }
 
 fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> GaugeVec {

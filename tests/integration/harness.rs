@@ -1,6 +1,6 @@
-//! The real parts that the tests run against: Postgres, PgBouncer, Prometheus, and the exporter's own binary.
+//! The real parts that the tests run against: Postgres, PgBouncer, Redis, Prometheus, and the exporter's own binary.
 //!
-//! Nothing here stands in for a real part, nothing is skipped when a part is missing, and nothing is left running or
+//! Nothing here stands in for a real part but for Upstash, which nobody can install; nothing is skipped when a part is missing, and nothing is left running or
 //! on disk when the tests end, however they end.
 
 pub mod certificates;
@@ -13,7 +13,10 @@ pub mod http;
 pub mod pgbouncer;
 pub mod prometheus;
 pub mod python;
+pub mod redis;
+pub mod relay;
 pub mod truth;
+pub mod upstash;
 pub mod wait;
 
 pub use cluster::{Cluster, Database};

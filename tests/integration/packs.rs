@@ -1,15 +1,18 @@
-//! Every pack that ships, on a database as its application makes it, against the truth told in other words.
+//! Every application's pack that ships, on a database as its application makes it, against the truth told in other words.
 //!
-//! A pack is tested by being there: `tests/fixtures/<app>.sql`, `_rows.sql`, `_truth.yaml` and its drifts must exist.
+//! A pack is tested by being there: `tests/fixtures/<app>.sql`, `_rows.sql`, `_truth.yaml` and its drifts must exist. Packs that
+//! are common to a kind of server have tests of their own (`console.rs`, `server.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use rowmetry::pack::Collector;
 use serde::Deserialize;
 
 use super::harness::exposition::{Scrape, name_of, plain_bounds};
+use super::harness::pgbouncer::{PgBouncer, Traffic};
 use super::harness::prometheus::promtool_complaints;
-use super::harness::{Cluster, Database, Exporter, Setup, exporter, test_file};
+use super::harness::{Cluster, Database, Exporter, Setup, test_file};
 
 /// What `<app>_truth.yaml` holds.
 #[derive(Deserialize)]
@@ -90,7 +93,7 @@ async fn filled<'c>(cluster: &'c Cluster, app: &str) -> Database<'c> {
     database
 }
 
-/// The names of a pack's collectors.
+/// The names of those of a pack's collectors that read a database.
 fn collectors(app: &str) -> Vec<String> {
     #[derive(Deserialize)]
     struct Pack {
@@ -99,11 +102,14 @@ fn collectors(app: &str) -> Vec<String> {
     #[derive(Deserialize)]
     struct Collector {
         name: String,
+        rows: Option<serde_json::Value>,
+        snapshot: Option<serde_json::Value>,
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("packs").join(format!("{app}.yaml"));
     let pack = std::fs::read_to_string(file).expect("the pack ships");
     let pack: Pack = serde_saphyr::from_str(&pack).unwrap_or_else(|e| panic!("{app}.yaml: {e}"));
-    pack.collectors.into_iter().map(|collector| collector.name).collect()
+    let read = pack.collectors.into_iter().filter(|collector| collector.rows.is_some() || collector.snapshot.is_some());
+    read.map(|collector| collector.name).collect()
 }
 
 /// The value of `intervals` with which every collector of the packs is read often, whatever the pack says.
@@ -117,18 +123,21 @@ fn often<'a>(apps: impl IntoIterator<Item = &'a String>) -> String {
 async fn settled(exporter: &Exporter, apps: &[String]) -> Scrape {
     exporter
         .scrapes("every collector was read", |scrape| {
-            let unread =
-                apps.iter().flat_map(|app| collectors(app)).find(|name| exporter::states(scrape, name).is_empty());
-            unread.map_or(Ok(()), |name| Err(format!("{name} has no state")))
+            let read: BTreeMap<&String, _> = apps.iter().map(|app| (app, states(scrape, app))).collect();
+            let unread = apps
+                .iter()
+                .flat_map(|app| collectors(app).into_iter().map(move |name| (app, name)))
+                .find(|(app, name)| read[app].get(name).is_none_or(Vec::is_empty));
+            unread.map_or(Ok(()), |(app, name)| Err(format!("{app}/{name} has no state")))
         })
         .await;
     exporter.reads_again().await
 }
 
-/// An exporter that finds out by itself which pack applies.
-async fn reading(database: &Database<'_>, app: &str) -> (Exporter, Scrape) {
+/// An exporter that finds out by itself which pack applies, and reads by this URL.
+async fn reading(url: &str, app: &str) -> (Exporter, Scrape) {
     let apps = [app.to_owned()];
-    let mut setup = Setup::of(&database.url).sourced("intervals", often(&apps));
+    let mut setup = Setup::of(url).sourced("intervals", often(&apps)).with_server();
     setup.settings.remove("packs");
     let exporter = setup.start().await;
     let scrape = settled(&exporter, &apps).await;
@@ -174,13 +183,18 @@ async fn differences(database: &Database<'_>, facts: &[Fact], scrape: &Scrape) -
     differences
 }
 
-/// Each collector of the pack, and the state it is in.
-fn states(scrape: &Scrape) -> BTreeMap<String, Vec<String>> {
-    let collectors: BTreeSet<String> = scrape
-        .of("rowmetry_collector_state", &[])
-        .filter_map(|(series, _)| Some(series.split("collector=\"").nth(1)?.split('"').next()?.to_string()))
-        .collect();
-    collectors.into_iter().map(|name| (name.clone(), exporter::states(scrape, &name))).collect()
+/// Each collector of a pack, and the states it is in.
+fn states(scrape: &Scrape, pack: &str) -> BTreeMap<String, Vec<String>> {
+    let mut states: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (series, value) in scrape.of("rowmetry_collector_state", &[("pack", pack)]) {
+        let label = |name: &str| series.split(&format!("{name}=\"")).nth(1)?.split('"').next().map(str::to_owned);
+        let (Some(collector), Some(state)) = (label("collector"), label("state")) else { panic!("{series}") };
+        let of_it = states.entry(collector).or_default();
+        if value == 1.0 {
+            of_it.push(state);
+        }
+    }
+    states
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -188,8 +202,8 @@ async fn every_pack_says_the_truth() {
     for app in apps() {
         let told = told(&app);
         let database = filled(Cluster::shared(), &app).await;
-        let (exporter, scrape) = reading(&database, &app).await;
-        let bad: Vec<_> = states(&scrape).into_iter().filter(|(_, states)| states != &["ok"]).collect();
+        let (exporter, scrape) = reading(&database.url, &app).await;
+        let bad: Vec<_> = states(&scrape, &app).into_iter().filter(|(_, states)| states != &["ok"]).collect();
         assert!(bad.is_empty(), "{app}: {bad:?}\n{}", exporter.log_text());
         let differences = differences(&database, &told.truth, &scrape).await;
         assert!(differences.is_empty(), "{app}:\n{}", differences.join("\n"));
@@ -209,15 +223,26 @@ async fn every_pack_says_the_truth() {
         }
 
         // The truth speaks of every family of the pack.
-        let spoken: BTreeSet<String> = told
-            .truth
-            .iter()
-            .map(|fact| family(fact.metric.as_deref().or(fact.series.as_deref()).unwrap_or_default(), &scrape))
-            .collect();
-        let prefix = format!("{app}_");
-        let unspoken: Vec<&String> =
-            scrape.types.keys().filter(|name| name.starts_with(&prefix) && !spoken.contains(*name)).collect();
+        let unspoken: Vec<String> =
+            families(&app).into_iter().filter(|family| !told.truth.iter().any(|fact| fact.speaks_of(family))).collect();
         assert!(unspoken.is_empty(), "{app}: nobody tells the truth of {unspoken:?}");
+    }
+}
+
+/// The names of the metrics that a pack makes of a database, and of its parameters that are exported.
+fn families(app: &str) -> BTreeSet<String> {
+    let packs = rowmetry::pack::builtin().expect("the built-in packs pass lint");
+    let pack = packs.into_iter().find(|pack| pack.app == app).expect("the pack ships");
+    let of_a_database = |collector: &&Collector| collector.rows.is_some() || collector.snapshot.is_some();
+    let collectors = pack.collectors.iter().filter(of_a_database);
+    let metrics = collectors.flat_map(|collector| &collector.metrics).map(|metric| metric.name().to_owned());
+    metrics.chain(pack.parameters.values().filter_map(|parameter| parameter.gauge.clone())).collect()
+}
+
+impl Fact {
+    fn speaks_of(&self, family: &str) -> bool {
+        let name = name_of(self.metric.as_deref().or(self.series.as_deref()).unwrap_or_default());
+        name.strip_prefix(family).is_some_and(|part| ["", "_bucket", "_sum", "_count"].contains(&part))
     }
 }
 
@@ -231,17 +256,39 @@ fn family(series: &str, scrape: &Scrape) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_pack_says_the_same_through_a_transaction_pooler() {
+    let cluster = Cluster::shared();
+    // Fewer connections to the server than clients that use it, so that no client has one for itself.
+    let pgbouncer = PgBouncer::before(cluster, 2);
+    for app in apps() {
+        let database = filled(cluster, &app).await;
+        let url = pgbouncer.url(&database.name);
+        let traffic = Traffic::through(&url).await;
+        let (exporter, scrape) = reading(&url, &app).await;
+        let bad: Vec<_> = states(&scrape, &app).into_iter().filter(|(_, states)| states != &["ok"]).collect();
+        assert!(bad.is_empty(), "{app}: {bad:?}\n{}", exporter.log_text());
+        let differences = differences(&database, &told(&app).truth, &scrape).await;
+        assert!(differences.is_empty(), "{app}:\n{}", differences.join("\n"));
+        let lacks: Vec<_> = states(&scrape, "postgres").into_iter().filter(|(_, states)| states != &["ok"]).collect();
+        assert_eq!(lacks, [("statements".to_owned(), vec!["absent".to_owned()])], "{}", exporter.log_text());
+        assert!(traffic.end().await > 0, "{app}: nobody else used the pooler");
+        assert!(!exporter.log_text().contains("prepared statement"), "{}", exporter.log_text());
+    }
+    assert!(pgbouncer.is_running());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_drifted_costs_only_what_it_lacks() {
     for app in apps() {
         for drift in told(&app).drifts {
             let database = filled(Cluster::shared(), &app).await;
             database.run(fixture(&drift.script)).await;
-            let (exporter, scrape) = reading(&database, &app).await;
-            for (collector, states) in states(&scrape) {
+            let (exporter, scrape) = reading(&database.url, &app).await;
+            for (collector, states) in states(&scrape, &app) {
                 let wanted = if drift.absent.contains(&collector) { "absent" } else { "ok" };
                 assert_eq!(states, [wanted], "{}: {collector}\n{}", drift.script, exporter.log_text());
             }
-            let known: BTreeSet<String> = states(&scrape).into_keys().collect();
+            let known: BTreeSet<String> = states(&scrape, &app).into_keys().collect();
             assert!(drift.absent.is_subset(&known), "{}: {:?} among {known:?}", drift.script, drift.absent);
             for gone in &drift.gone {
                 let left: Vec<&String> =
@@ -260,7 +307,7 @@ async fn rows_that_change_later_count_once() {
     for app in apps() {
         let Some(later) = told(&app).later else { continue };
         let database = filled(Cluster::shared(), &app).await;
-        let (exporter, _) = reading(&database, &app).await;
+        let (exporter, _) = reading(&database.url, &app).await;
         database.run(fixture(&later.script)).await;
         // Again and again: what was counted once is not counted with the next read either.
         for _ in 0..2 {

@@ -83,7 +83,7 @@ fn everything_that_can_be_set_is_read() {
         "listen: '[::1]:1234'\nstate_dir: /tmp/x\nzero_first: 90s\npacks: [PLANTS]\nparameters: {plants: {budget: 7.5}}\n\
          limits: {series_per_metric: 1, label_length: 9, seen_keys: 1001, snapshot_rows: 4}\n\
          web: {connections: 5, header_timeout: 6s, write_timeout: 7s, reload_endpoint: true}\n\
-         defaults: {interval: 30s, page_rows: 100, look_back: 2h, skip: [plants/sprouts]}\n\
+         defaults: {interval: 30s, page_rows: 100, look_back: 2h, skip: [plants/sprouts, postgres]}\n\
          sources:\n  - name: shop\n    url: ${DATABASE_URL}\n    packs: [plants]\n    skip: []\n    interval: 10s\n    intervals: {plants/sprouts: 5m}\n    \
          statement_timeout: 11s\n    lock_timeout: 12s\n    connect_timeout: 13s\n    clock_margin: 0s\n    busy_share: 0.5\n    \
          page_rows: ${ROWS}\n    start: 2026-01-01T00:00:00Z\n    audit_interval: 0s\n  - {name: file, url_file: FOLDER/secret, start: all}\n",
@@ -116,7 +116,7 @@ fn everything_that_can_be_set_is_read() {
     );
     assert_eq!((shop.busy_share, shop.page_rows, shop.start), (0.5, 500, Start::At(1_767_225_600_000_000)));
     assert_eq!((file.interval, file.page_rows, file.start), (seconds(30), 100, Start::All));
-    assert_eq!(file.skip, ["plants/sprouts"]);
+    assert_eq!(file.skip, ["plants/sprouts", "postgres"]);
     assert_eq!(file.url.expose_secret(), "postgres://app:hunter2@from-file/d");
 }
 

@@ -23,13 +23,18 @@ async fn lives(folder: &Path, wanted: fn(&Effect) -> bool) -> Vec<Life> {
 }
 
 impl Life {
+    /// What is answered at a path.
+    pub(in crate::demo) fn page(&self, path: &str) -> Option<Page> {
+        self.world.pages.as_ref()?.page(path)
+    }
+
     async fn tell(&mut self, command: &[&[u8]]) -> Reply {
         let (writer, _) = self.world.keys.as_mut().expect("it has keys");
         writer.ask(&[command]).await.expect("it answers").remove(0)
     }
 
     /// Every key, and how many seconds it has left.
-    async fn keys(&mut self) -> Vec<(String, i64)> {
+    pub(in crate::demo) async fn keys(&mut self) -> Vec<(String, i64)> {
         let Reply::Array(page) = self.tell(&[b"SCAN", b"0", b"COUNT", b"4000"]).await else { panic!("no page") };
         let [Reply::Bulk(Some(cursor)), Reply::Array(keys)] = page.as_slice() else { panic!("{page:?}") };
         assert_eq!(cursor, b"0", "more keys than were foreseen");
@@ -122,7 +127,7 @@ async fn pages_answer_from_the_beginning_and_change() {
         let (mut bodies, mut statuses) = (BTreeMap::new(), BTreeSet::new());
         for look in 0..150 {
             for path in &paths {
-                let page = life.world.pages.as_ref().and_then(|pages| pages.page(path)).expect("it is there");
+                let page = life.page(path).expect("it is there");
                 assert!(matches!(page.status, 200 | 503) && page.delay < Duration::from_secs(2), "{path}: {page:?}");
                 if page.kind == "application/json" {
                     let body: serde_json::Value = serde_json::from_str(&page.body).expect("it is JSON");

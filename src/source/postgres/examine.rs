@@ -89,7 +89,10 @@ pub(super) async fn snapshot(reading: &mut Reading<'_>, query: &SnapshotQuery) -
         found.rows_estimate = found.rows_estimate.max(size);
     }
     let tables: Vec<&str> = found.reads.iter().map(|(table, _)| table.as_str()).collect();
-    found.facts.push(format!("a snapshot of {}", tables.join(", ")));
+    found.facts.push(match tables.as_slice() {
+        [] => "a snapshot of the server's own figures".to_owned(),
+        tables => format!("a snapshot of {}", tables.join(", ")),
+    });
     let (sql, args) = statement::snapshot(query);
     let mut cells = Rows::new(query.columns.len());
     for row in &bind(&sql, args).fetch_all(&mut *connection).await? {
@@ -124,6 +127,8 @@ async fn reads(
     collect(&plan, &mut relations);
     relations.sort();
     relations.dedup();
+    // The catalog is open to everybody, or to pg_read_all_stats; nobody grants columns of it.
+    relations.retain(|(schema, _)| schema != "pg_catalog");
     // The plan tells the tables. It is no guide to the columns: it lists those that a scan passes on unasked, and hides
     // those that it renames. The statement's own words name every column that needs a grant.
     // System columns are among them: a grant on named columns does not reach `xmin`.

@@ -36,6 +36,8 @@ fn refused(code: &str, message: &str, doing: &str) -> Failure {
     let reason = match code {
         "42P01" | "3F000" => Reason::MissingTable,
         "42703" | "42704" | "42883" => Reason::MissingColumn,
+        // An extension that was made and whose library is not loaded is not there.
+        "55000" if message.contains("shared_preload_libraries") => Reason::MissingTable,
         "42501" if message.contains("row-level security") => Reason::RowsHidden,
         "42501" => Reason::Forbidden,
         "57014" => Reason::Timeout,
@@ -72,6 +74,7 @@ mod tests {
     fn each_refusal_has_its_reason() {
         for (code, message, reason) in [
             ("42P01", "relation \"x\" does not exist", Reason::MissingTable),
+            ("55000", "pg_stat_statements must be loaded via shared_preload_libraries", Reason::MissingTable),
             ("42703", "column \"x\" does not exist", Reason::MissingColumn),
             ("42501", "permission denied for table x", Reason::Forbidden),
             ("42501", "query would be affected by row-level security policy for table \"x\"", Reason::RowsHidden),

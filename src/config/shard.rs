@@ -1,0 +1,162 @@
+//! Which of several exporters reads a source, when they share one configuration.
+//!
+//! It depends on names and the number of exporters alone, so that all of them agree without talking to each other. What
+//! belongs together stays together: a source goes where its application's database goes.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Settings, SourceSettings};
+
+/// One exporter of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// Which one, from 1.
+    index: NonZeroU32,
+    /// How many there are.
+    count: NonZeroU32,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.trim().split_once('/');
+        let number = |text: &str| text.trim().parse::<NonZeroU32>().ok();
+        match parts.and_then(|(index, count)| Some((number(index)?, number(count)?))) {
+            Some((index, count)) if index <= count => Ok(Shard { index, count }),
+            _ => Err("write the number of this exporter, from 1, and how many there are, such as `1/3`".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+impl Settings {
+    /// The same settings with the sources that one of several exporters reads. Each source is read by exactly one.
+    #[must_use]
+    pub fn shard(mut self, shard: Shard) -> Settings {
+        let all = self.sources.clone();
+        self.sources.retain(|source| place(leader(source, &all), shard.count) == shard.index.get());
+        self
+    }
+}
+
+/// The source that another follows, whose name decides for both.
+fn leader<'s>(source: &'s SourceSettings, all: &'s [SourceSettings]) -> &'s str {
+    let mut leader = source;
+    // A ring of sources that follow each other ends somewhere too.
+    for _ in 0..all.len() {
+        let followed = leader.database.as_ref().and_then(|name| all.iter().find(|other| other.name == *name));
+        match followed {
+            Some(followed) => leader = followed,
+            None => break,
+        }
+    }
+    &leader.name
+}
+
+/// The number of the exporter, from 1, that reads the source of this name.
+fn place(name: &str, count: NonZeroU32) -> u32 {
+    let place = xxh3_64(name.as_bytes()) % u64::from(count.get());
+    u32::try_from(place).unwrap_or_default() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::{Limits, Upstream, WebSettings};
+    use crate::pack::System;
+
+    fn settings(names: &[(&str, Option<&str>)]) -> Settings {
+        let source = |(name, database): &(&str, Option<&str>)| {
+            let upstream = if database.is_some() { Upstream::Redis } else { Upstream::from(System::Postgres) };
+            let mut source = SourceSettings::new(*name, upstream, "".into());
+            source.database = database.map(str::to_owned);
+            source
+        };
+        Settings {
+            listen: ([127, 0, 0, 1], 1).into(),
+            state_dir: None,
+            sources: names.iter().map(source).collect(),
+            packs: Vec::new(),
+            parameters: Default::default(),
+            limits: Limits::default(),
+            web: WebSettings::default(),
+            zero_first: std::time::Duration::ZERO,
+        }
+    }
+
+    fn read_by(settings: &Settings, shard: &str) -> Vec<String> {
+        let sharded = settings.clone().shard(shard.parse().expect("a shard"));
+        sharded.sources.into_iter().map(|source| source.name).collect()
+    }
+
+    #[test]
+    fn each_source_is_read_by_exactly_one_of_any_number_of_exporters() {
+        let names: Vec<String> = (0..100).map(|number| format!("tenant-{number}")).collect();
+        let named: Vec<(&str, Option<&str>)> = names.iter().map(|name| (name.as_str(), None)).collect();
+        let settings = settings(&named);
+        for count in 1..=20 {
+            let mut all: Vec<String> = Vec::new();
+            for index in 1..=count {
+                let part = read_by(&settings, &format!("{index}/{count}"));
+                assert!(part.len() < 100 * 3 / count + 10, "{index}/{count} has {}", part.len());
+                all.extend(part);
+            }
+            assert_eq!(all.len(), 100, "{count}: none twice");
+            assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 100, "{count}: all of them");
+        }
+    }
+
+    #[test]
+    fn a_source_stays_where_it_is_whatever_else_is_read() {
+        let alone = settings(&[("shop", None)]);
+        let among = settings(&[("a", None), ("shop", None), ("z", None)]);
+        for count in 1..=7 {
+            for index in 1..=count {
+                let shard = format!("{index}/{count}");
+                let has = |settings: &Settings| read_by(settings, &shard).contains(&"shop".to_owned());
+                assert_eq!(has(&alone), has(&among), "{shard}");
+            }
+        }
+        // Written down, since every exporter of every version must agree.
+        assert_eq!(
+            ["default", "redis", "shop", "plants"].map(|name| place(name, NonZeroU32::new(5).expect("five"))),
+            [3, 4, 4, 1]
+        );
+    }
+
+    #[test]
+    fn what_follows_a_database_goes_with_it() {
+        let names = ["a", "b", "c", "d", "e", "f"];
+        let mut sources: Vec<(&str, Option<&str>)> = names.iter().map(|name| (*name, None)).collect();
+        let caches: Vec<String> = names.iter().map(|name| format!("cache-{name}")).collect();
+        sources.extend(caches.iter().zip(names).map(|(cache, name)| (cache.as_str(), Some(name))));
+        let settings = settings(&sources);
+        for index in 1..=4 {
+            let part = read_by(&settings, &format!("{index}/4"));
+            for name in part.iter().filter(|name| name.len() == 1) {
+                assert!(part.contains(&format!("cache-{name}")), "{part:?}");
+            }
+            assert_eq!(part.len() % 2, 0, "{part:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_number_of_so_many_is_a_shard() {
+        assert_eq!("2/3".parse::<Shard>().map(|shard| shard.to_string()), Ok("2/3".to_owned()));
+        for bad in ["", "1", "0/3", "4/3", "1/0", "-1/3", "a/b", "1/2/3"] {
+            assert!(bad.parse::<Shard>().is_err_and(|message| message.contains("such as `1/3`")), "{bad}");
+        }
+    }
+}
