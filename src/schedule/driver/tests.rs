@@ -5,8 +5,9 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::*;
 use crate::collector::{Guard, SnapshotCollector};
-use crate::config::{Limits, Settings, WebSettings};
+use crate::config::{Limits, Settings, SourceSettings, Upstream, WebSettings};
 use crate::schedule::NamesBoard;
+use crate::source::spend::Spend;
 use crate::source::{Examination, Reader, Reading};
 use crate::state::State as Kept;
 use crate::store::{Board, Store};
@@ -63,12 +64,14 @@ async fn pauses_of(reads: &str) -> Vec<Duration> {
     let (told, mut asked) = unbounded_channel();
     let collector = SnapshotCollector::new(definition, &Limits::default(), &context.guard);
     let job = SnapshotJob::new(definition, collector, Box::new(Failing(told)), &context);
+    let mut source = SourceSettings::new("s", Upstream::Http, "http://h/".to_owned().into());
+    source.interval = MINUTE;
     let driver = Driver {
         id: CollectorId::new("s", "web", "it"),
         job: Job::Snapshot(Box::new(job)),
         interval: MINUTE,
         busy_share: 1.0,
-        gate: Arc::new(Gate::new(MINUTE)),
+        gate: Arc::new(Gate::new(&source, &Spend::default(), context.metrics.source("s"))),
         up: None,
         metrics: context.metrics.collector("s", "web", "it"),
         context,
@@ -76,6 +79,7 @@ async fn pauses_of(reads: &str) -> Vec<Duration> {
         withdrawn: true,
         failures: 0,
         rested: Duration::ZERO,
+        waits: Duration::ZERO,
     };
     let (_stop, stopped) = watch::channel(false);
     // No timer but the driver's own: paused time leaps to the next whenever the state's thread is waited for.
