@@ -71,6 +71,10 @@ impl Demo {
     }
 }
 
+/// What is read beside the endpoints.
+const SOURCES: [&str; 7] =
+    ["coding_platform", "coding_platform-redis", "mentor", "mentor-redis", "promptcademy", "syncedup", "voyager"];
+
 /// The name of a process that runs.
 fn process_name(id: u32) -> Option<String> {
     std::fs::read_to_string(format!("/proc/{id}/comm")).ok().map(|name| name.trim().to_string())
@@ -107,6 +111,10 @@ async fn it_shows_live_metrics_of_every_pack_and_ends_clean() {
     })
     .await;
     assert!(collectors(&first.1).len() > 10, "{:?}", collectors(&first.1));
+    for source in SOURCES {
+        let collectors = first.1.of("rowmetry_collector_state", &[("source", source)]).count();
+        assert_ne!(collectors, 0, "nothing reads {source}");
+    }
     assert_eq!(promtool_complaints(&first.0), "");
     assert!(demo.log().contains(&format!("http://{}", demo.address)), "it prints no URL: {}", demo.log());
     let rows = |scrape: &Scrape| scrape.sum("rowmetry_collector_rows_total", &[]);

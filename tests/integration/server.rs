@@ -88,6 +88,11 @@ async fn sessions_statements_and_locks_are_told_as_they_are() {
     let sleeper =
         tokio::spawn(async move { sqlx::raw_sql("select pg_sleep(600)").execute(&mut sleeper).await.map(drop) });
     slow(1.0).await;
+    let patient = reading(&database.url).with("parameters", "{postgres: {slow_statement_seconds: 3600}}").start().await;
+    let scrape = patient.reads_again().await;
+    assert_eq!(scrape.get("rowmetry_pg_slow_statements", &of), Some(0.0), "nothing runs for an hour");
+    assert_eq!(scrape.get("rowmetry_pg_slow_statement_seconds", &[]), Some(3600.0));
+    drop(patient);
 
     eventually(PATIENCE, "sessions by state", async || {
         let (truth, scrape) = (sessions(&database).await, exporter.scrape().await);

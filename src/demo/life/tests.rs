@@ -113,7 +113,9 @@ async fn the_rate_changes_nothing_for_keys_and_pages() {
 #[tokio::test]
 async fn pages_answer_from_the_beginning_and_change() {
     let folder = tempfile::tempdir().expect("a folder");
-    for mut life in lives(folder.path(), |effect| matches!(effect, Effect::Page(..))).await {
+    let lives = lives(folder.path(), |effect| matches!(effect, Effect::Page(..))).await;
+    assert!(!lives.is_empty(), "no script has pages");
+    for mut life in lives {
         let paths: Vec<String> = life
             .actions
             .iter()

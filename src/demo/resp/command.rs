@@ -32,6 +32,7 @@ pub(super) struct Server {
     keys: Keyspace,
     started: Micros,
     clients: usize,
+    connections: u64,
     commands: u64,
 }
 
@@ -39,11 +40,12 @@ type Args<'a> = &'a [Vec<u8>];
 
 impl Server {
     pub(super) fn new(now: Micros) -> Self {
-        Server { keys: Keyspace::default(), started: now, clients: 0, commands: 0 }
+        Server { keys: Keyspace::default(), started: now, clients: 0, connections: 0, commands: 0 }
     }
 
     pub(super) fn client_came(&mut self) {
         self.clients += 1;
+        self.connections += 1;
     }
 
     pub(super) fn client_went(&mut self) {
@@ -162,16 +164,20 @@ impl Server {
                     (now - self.started) / 1_000_000
                 ),
             ),
-            ("Clients", format!("connected_clients:{}\r\nmaxclients:{}\r\n", self.clients, super::CLIENTS)),
-            ("Memory", format!("used_memory:{memory}\r\nmaxmemory:{MAX_MEMORY}\r\n")),
+            (
+                "Clients",
+                format!("connected_clients:{}\r\nmaxclients:{}\r\nblocked_clients:0\r\n", self.clients, super::CLIENTS),
+            ),
+            ("Memory", format!("used_memory:{memory}\r\nmaxmemory:{MAX_MEMORY}\r\nmaxmemory_policy:volatile-ttl\r\n")),
             (
                 "Stats",
                 format!(
-                    "total_commands_processed:{}\r\nrejected_connections:0\r\nexpired_keys:{}\r\nevicted_keys:{}\r\n\
+                    "total_connections_received:{}\r\ntotal_commands_processed:{}\r\nrejected_connections:0\r\nexpired_keys:{}\r\nevicted_keys:{}\r\n\
                      keyspace_hits:{}\r\nkeyspace_misses:{}\r\n",
-                    self.commands, figures.expired, figures.evicted, figures.hits, figures.misses
+                    self.connections, self.commands, figures.expired, figures.evicted, figures.hits, figures.misses
                 ),
             ),
+            ("Replication", "role:master\r\nconnected_slaves:0\r\n".to_owned()),
             ("Keyspace", keyspace),
         ];
         let wanted = |name: &str| {

@@ -150,6 +150,8 @@ async fn keys_end_and_info_tells_of_it() {
         "keyspace_misses:1\r\n",
         "expired_keys:1\r\n",
         "evicted_keys:0\r\n",
+        "total_connections_received:1\r\n",
+        "role:master\r\n",
         "rejected_connections:0\r\n",
         "total_commands_processed:4\r\n",
         "db0:keys=1,expires=0,",

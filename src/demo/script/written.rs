@@ -1,6 +1,6 @@
 //! Scripts as they are written (`packs/demo/*.yaml`), and how they become ready to run.
 //!
-//! One application may have several files: its tables in one, its keys in another. Nothing here draws a lot.
+//! Everything that does not fit is an error with the file's name. Nothing here draws a lot.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,27 +24,18 @@ const PAGE_EVERY: Duration = Duration::from_secs(1);
 /// All scripts built into the program, in the order of the applications' names.
 pub(in crate::demo) fn builtin() -> Result<Vec<Script>, DemoError> {
     let files = FILES.files().filter(|file| file.path().extension().is_some_and(|ending| ending == "yaml"));
-    parse(files.map(|file| (file.path().display().to_string(), file.contents_utf8().unwrap_or_default())))
+    let scripts = files.map(|file| parse(&file.path().display().to_string(), file.contents_utf8().unwrap_or_default()));
+    let mut scripts = scripts.collect::<Result<Vec<Script>, DemoError>>()?;
+    scripts.sort_by(|one, other| one.app.cmp(&other.app));
+    Ok(scripts)
 }
 
-/// The scripts in these files, each with its name.
-fn parse<'a>(files: impl Iterator<Item = (String, &'a str)>) -> Result<Vec<Script>, DemoError> {
-    let wrong = |file: &str, reason: String| DemoError::Script { file: format!("packs/demo/{file}"), reason };
-    let mut apps: BTreeMap<String, (String, Written)> = BTreeMap::new();
-    for (file, text) in files {
-        let written: Written = serde_saphyr::from_str(text).map_err(|error| wrong(&file, error.to_string()))?;
-        match apps.remove(&written.app) {
-            None => {
-                apps.insert(written.app.clone(), (file, written));
-            }
-            Some((other, before)) => {
-                let app = before.app.clone();
-                let both = before.join(written).map_err(|what| wrong(&file, format!("{other} has {what} too")))?;
-                apps.insert(app, (other, both));
-            }
-        }
-    }
-    apps.into_values().map(|(file, written)| written.compile().map_err(|reason| wrong(&file, reason))).collect()
+/// The script in a file.
+fn parse(file: &str, text: &str) -> Result<Script, DemoError> {
+    let written = serde_saphyr::from_str(text).map_err(|error| error.to_string());
+    written
+        .and_then(Written::compile)
+        .map_err(|reason| DemoError::Script { file: format!("packs/demo/{file}"), reason })
 }
 
 /// A script as it is written.
@@ -53,19 +44,15 @@ fn parse<'a>(files: impl Iterator<Item = (String, &'a str)>) -> Result<Vec<Scrip
 struct Written {
     app: String,
     /// Statements that make the tables.
-    schema: Option<String>,
-    history: Option<WrittenHistory>,
+    schema: String,
+    history: WrittenHistory,
     /// Texts to choose from, with weights.
-    #[serde(default)]
     lists: Lists,
     /// Values that every action may use, drawn anew each time.
-    #[serde(default)]
     draws: BTreeMap<String, Draw>,
     /// What there is at the beginning.
-    #[serde(default)]
     seed: Vec<WrittenAction>,
     /// What happens then.
-    #[serde(default)]
     actions: Vec<WrittenAction>,
     /// What happens to keys in Redis.
     #[serde(default)]
@@ -140,43 +127,14 @@ struct WrittenPage {
 }
 
 impl Written {
-    /// Both files' words together; an error names what both have.
-    fn join(mut self, other: Written) -> Result<Written, String> {
-        if self.schema.is_some() && other.schema.is_some() {
-            return Err("a `schema`".into());
-        }
-        if self.history.is_some() && other.history.is_some() {
-            return Err("a `history`".into());
-        }
-        for (name, list) in other.lists {
-            if self.lists.insert(name.clone(), list).is_some() {
-                return Err(format!("a list `{name}`"));
-            }
-        }
-        for (name, draw) in other.draws {
-            if self.draws.insert(name.clone(), draw).is_some() {
-                return Err(format!("a draw `{name}`"));
-            }
-        }
-        self.schema = self.schema.or(other.schema);
-        self.history = self.history.or(other.history);
-        self.seed.extend(other.seed);
-        self.actions.extend(other.actions);
-        self.resp.extend(other.resp);
-        self.web.extend(other.web);
-        Ok(self)
-    }
-
     fn compile(self) -> Result<Script, String> {
         let compiler = Compiler { shared: self.draws, lists: Arc::new(self.lists) };
-        let schema = self.schema.ok_or_else(|| format!("no file of {} has a `schema`", self.app))?;
-        let history = self.history.ok_or_else(|| format!("no file of {} has a `history`", self.app))?;
         let keys = self.resp.into_iter().map(|keys| compiler.keys(keys));
         let pages = self.web.into_iter().map(|page| compiler.page(page));
         Ok(Script {
             app: self.app,
-            schema,
-            history: History { span: history.span.as_micros() as Micros, rate: history.rate },
+            schema: self.schema,
+            history: History { span: self.history.span.as_micros() as Micros, rate: self.history.rate },
             seed: self.seed.into_iter().map(|action| compiler.action(action)).collect::<Result<_, _>>()?,
             actions: self.actions.into_iter().map(|action| compiler.action(action)).collect::<Result<_, _>>()?,
             outward: keys.chain(pages).collect::<Result<_, _>>()?,
@@ -308,22 +266,18 @@ pub(super) mod length {
 mod tests {
     use super::*;
 
-    const TABLES: &str = "{app: a, schema: create table t (id), history: {span: 1h, rate: 0.1}, lists: {l: {x: 1}}}";
-
-    fn error(files: &[&str]) -> String {
-        let files = files.iter().enumerate().map(|(number, text)| (format!("{number}.yaml"), *text));
-        parse(files).err().expect("it is wrong").to_string()
+    /// A script with these parts beside its tables.
+    fn with(parts: &str) -> Result<Script, String> {
+        let tables = "app: a\nschema: create table t (id)\nhistory: {span: 1h, rate: 0.1}\nlists: {l: {x: 1}}\ndraws: {}\nseed: []\nactions: []";
+        parse("a.yaml", &format!("{tables}\n{parts}")).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn files_of_one_application_are_one_script() {
-        let keys = "{app: a, resp: [{name: k, every: 3s, times: 2, set: 'select :p, :now', draws: {p: {pick: l}}}]}";
-        let pages = "{app: a, web: [{path: /p, sql: select 200}]}";
-        let other = "{app: b, schema: '', history: {span: 1m, rate: 0}}";
-        let files = [keys, other, TABLES, pages].map(|text| ("x.yaml".to_owned(), text));
-        let scripts = parse(files.into_iter()).expect("they fit");
-        assert_eq!(scripts.iter().map(|script| script.app.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-        let [keys, page] = scripts[0].outward.as_slice() else { panic!("{} actions", scripts[0].outward.len()) };
+    fn keys_and_pages_become_actions() {
+        let keys = "resp: [{name: k, every: 3s, times: 2, set: 'select :p, :now', draws: {p: {pick: l}}}]";
+        let pages = "web: [{path: /p, sql: select 200}]";
+        let script = with(&format!("{keys}\n{pages}")).expect("it is right");
+        let [keys, page] = script.outward.as_slice() else { panic!("{} actions", script.outward.len()) };
         assert!(matches!(&keys.effect, Effect::Keys(Use::Set, question) if question.sql == "select ?1, ?2"));
         assert_eq!((keys.times_at_first(), keys.every_micros()), (2, 3e6));
         assert!(matches!(&page.effect, Effect::Page(path, _) if path == "/p"));
@@ -332,19 +286,15 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named_with_its_file() {
-        for (files, told) in [
-            (vec!["{app: a, web: []}"], "0.yaml cannot be used: no file of a has a `schema`"),
-            (vec![TABLES, TABLES], "1.yaml cannot be used: 0.yaml has a `schema` too"),
-            (vec![TABLES, "{app: a, lists: {l: {}}}"], "0.yaml has a list `l` too"),
-            (vec![TABLES, "{app: a, resp: [{name: k, every: 1s}]}"], "keys k: they have one of `set`"),
-            (
-                vec![TABLES, "{app: a, resp: [{name: k, every: 1s, set: '', delete: ''}]}"],
-                "keys k: they have one of `set`",
-            ),
-            (vec![TABLES, "{app: a, web: [{path: /p, sql: 'select :q'}]}"], "nothing draws `:q`"),
-            (vec![TABLES, "{app: a, extra: 1}"], "1.yaml cannot be used"),
+        for (parts, told) in [
+            ("extra: 1", "packs/demo/a.yaml cannot be used"),
+            ("resp: [{name: k, every: 1s}]", "keys k: they have one of `set`"),
+            ("resp: [{name: k, every: 1s, set: '', delete: ''}]", "keys k: they have one of `set`"),
+            ("resp: [{name: k, every: 1s, set: 'select :p', draws: {p: {pick: m}}}]", "there is no list `m`"),
+            ("web: [{path: /p, sql: 'select :q'}]", "nothing draws `:q`"),
         ] {
-            assert!(error(&files).contains(told), "{} does not say {told}", error(&files));
+            let error = with(parts).err().expect("it is wrong");
+            assert!(error.contains(told), "{error} does not say {told}");
         }
     }
 }
