@@ -326,3 +326,6 @@ impl Driver {
         self.last_success.map(|success| success + staleness)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,7 @@ impl Hostile {
         self.log.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The most connections that were open at a time.
+    /// The most connections that were open at a time. A client may have its answer and connect again before the last is closed.
     pub fn most_open(&self) -> usize {
         self.log.most_open.load(Ordering::SeqCst)
     }
@@ -213,10 +213,28 @@ pub fn drip(beginning: &str) -> Act {
     })
 }
 
+/// How many requests wait for their answers.
+#[derive(Default)]
+pub struct Waiting {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Waiting {
+    /// The most at a time.
+    pub fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
+    }
+}
+
 /// Answers after a moment.
-pub fn slowly(act: Act) -> Act {
+pub fn slowly(act: Act, waiting: Arc<Waiting>) -> Act {
     Arc::new(move |head, wire| {
-        if pace(wire) && pace(wire) {
+        let now = waiting.now.fetch_add(1, Ordering::SeqCst) + 1;
+        waiting.most.fetch_max(now, Ordering::SeqCst);
+        let waits = pace(wire) && pace(wire);
+        waiting.now.fetch_sub(1, Ordering::SeqCst);
+        if waits {
             act(head, wire);
         }
     })
