@@ -51,6 +51,18 @@ struct Down {
     until: Option<Instant>,
     failure: Option<Failure>,
     failures: u32,
+    /// The last round that it was opened for.
+    round: u64,
+}
+
+impl Down {
+    /// Who waited for a round has waited long enough: the first of a round tries, and the others do as it does.
+    fn open_for(&mut self, round: u64) {
+        if round > self.round {
+            self.round = round;
+            self.until = None;
+        }
+    }
 }
 
 /// When a collector would run.
@@ -125,7 +137,7 @@ impl Gate {
                 down.failure = Some(failure.clone());
             }
             // Any other answer is an answer: the source is there.
-            _ => *down = Down::default(),
+            _ => *down = Down { round: down.round, ..Down::default() },
         }
     }
 
@@ -149,10 +161,7 @@ impl Gate {
         drop(governor);
         match admission {
             Admission::Now(round) => {
-                if round != 0 && round != plan.round {
-                    // Who waited for a round has waited long enough.
-                    self.down().until = None;
-                }
+                self.down().open_for(round);
                 Ok(Pass { gate: self, round, before: self.sent() })
             }
             Admission::At(at) => Err(shared.began + at),
