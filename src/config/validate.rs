@@ -24,6 +24,9 @@ const DEFAULT_ZERO_FIRST: Duration = Duration::from_secs(60);
 /// Rows a read: fewer cost a round trip each, more cost memory that nothing is gained by.
 const PAGE_ROWS: RangeInclusive<u32> = 10..=1_000_000;
 
+/// Statements a day, for a database: with fewer its tables are not even looked at once an hour.
+const LEAST_PER_DAY: u64 = 100;
+
 /// The longest text of the file that a message repeats.
 const SHOWN_TEXT_LENGTH: usize = 60;
 
@@ -235,7 +238,43 @@ impl Check<'_> {
         }
         settings.budget = self.budget(own, defaults, &at(own.budget.is_some(), "budget"));
         settings.idle = self.idle(own, defaults, &at(own.idle.is_some(), "idle"));
+        if address.is_some() {
+            self.terms(&settings, own, &at(own.budget.is_some(), "budget"), &at(own.idle.is_some(), "idle"));
+        }
         address.map(|_| settings)
+    }
+
+    /// What cannot hold for this kind of source. What the defaults say does not concern sources that it cannot hold for.
+    fn terms(&mut self, settings: &SourceSettings, own: &RawReading, budget: &[String], idle: &[String]) {
+        let is_database = settings.upstream.database().is_some();
+        if own.idle.is_some() && !is_database {
+            self.complain(
+                &strs(idle),
+                "only new rows tell whether an application is quiet; give `idle` to its database, and this source an `interval`",
+            );
+        }
+        let Budget { per_day, awake_per_day, .. } = settings.budget;
+        let awake = extended(budget, "awake_per_day");
+        if own.budget.is_some() && awake_per_day.is_some() && !is_database {
+            self.complain(
+                &strs(&awake),
+                "only a database is awake or suspended; here `per_day` and `interval` limit the cost",
+            );
+        }
+        let suspends_after = settings.idle.unwrap_or_default().suspends_after;
+        if is_database && awake_per_day.is_some_and(|awake| awake < suspends_after * 2) {
+            let shown = crate::duration::format(suspends_after);
+            self.complain(
+                &strs(&awake),
+                format!("each read keeps the database awake for {shown} (`idle.suspends_after`); allow at least twice that a day"),
+            );
+        }
+        if is_database && per_day.is_some_and(|limit| limit < LEAST_PER_DAY) {
+            self.complain(
+                &strs(&extended(budget, "per_day")),
+                format!("a read takes four statements and a connection five more; allow at least {LEAST_PER_DAY}"),
+            );
+        }
     }
 
     fn budget(&mut self, own: &RawReading, defaults: &RawReading, path: &[String]) -> Budget {
