@@ -152,7 +152,7 @@ async fn run_opened(
                     status.packs.clone_from(&running);
                     status.note.clone_from(&none);
                     if !settled {
-                        status.note = Some(packs::waiting(&settings));
+                        status.note = Some(packs::waiting(settings));
                     }
                 });
                 match (&settings.packs, settled) {

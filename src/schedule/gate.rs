@@ -82,14 +82,16 @@ impl Gate {
     /// A gate that is open. `spend` is the source's own count of what it was asked.
     pub fn new(settings: &SourceSettings, spend: &Spend, metrics: SourceMetrics) -> Self {
         let is_database = matches!(settings.upstream, Upstream::Database(_));
+        // Only a database suspends, and only its rows tell whether its application is quiet.
+        let mut budget = settings.budget;
+        budget.awake_per_day = budget.awake_per_day.filter(|_| is_database);
         let governor = Governor::new(Terms {
             interval: settings.interval,
-            // Only a database's rows tell whether its application is quiet.
             idle: settings.idle.filter(|_| is_database),
-            budget: settings.budget,
+            budget,
             reserve: if is_database { FIRST_RUN } else { FIRST_SMALL_RUN },
         });
-        metrics.limited(settings.budget.per_day, settings.budget.awake_per_day.map(|awake| awake.as_secs_f64()));
+        metrics.limited(budget.per_day, budget.awake_per_day.map(|awake| awake.as_secs_f64()));
         let shared = Shared {
             source: settings.name.clone(),
             interval: settings.interval,
