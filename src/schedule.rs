@@ -35,6 +35,9 @@ use gate::{Gate, Plan};
 use governor::Ran;
 pub use names::NamesBoard;
 
+#[cfg(test)]
+mod tests;
+
 /// Time between two looks at whether the application's database has told which packs fit it. It costs nothing.
 const LOOK_AT_DATABASE: Duration = Duration::from_millis(500);
 
@@ -149,7 +152,7 @@ async fn run_opened(
                     status.packs.clone_from(&running);
                     status.note.clone_from(&none);
                     if !settled {
-                        status.note = Some(packs::waiting(&settings));
+                        status.note = Some(packs::waiting(settings));
                     }
                 });
                 match (&settings.packs, settled) {

@@ -132,13 +132,15 @@ pub struct RawReading {
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawBudget {
-    /// Statements, commands or requests in 24 hours. Reads are spread so that it lasts; without it there is no bound.
+    /// Statements, commands or requests in 24 hours; a connection counts as one. Reads are spread so that it lasts; without
+    /// it there is no bound. A restart, or a change of the source's settings, begins new 24 hours.
     #[schemars(range(min = 1))]
     pub per_day: Option<u64>,
     /// Commands a second that a scan of Redis keys sends.
     #[schemars(range(min = 1), extend("default" = 100))]
     pub per_second: Option<u32>,
-    /// Time in 24 hours that a database which suspends when idle may be kept awake; without it there is no bound.
+    /// Time in 24 hours that a database which suspends when idle may be kept awake by reads, as estimated from the gaps
+    /// between them; without it there is no bound. Reads come together in rounds then.
     #[schemars(with = "Option<Duration>")]
     pub awake_per_day: Option<String>,
 }
@@ -147,10 +149,11 @@ pub struct RawBudget {
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RawIdle {
-    /// No new row for so long means quiet.
+    /// No new row in any table for so long means quiet.
     #[schemars(with = "Option<Duration>", extend("default" = "15m"))]
     pub after: Option<String>,
-    /// While it is quiet, all collectors are read together, at most so far apart. A row waits so long at most to be counted.
+    /// While it is quiet, all collectors are read together, at first twice `suspends_after` apart and at most this. A row waits
+    /// so long at most to be counted, and then everything is read as usual again.
     #[schemars(with = "Option<Duration>", extend("default" = "1h"))]
     pub interval: Option<String>,
     /// The database suspends after so long without a query (Neon: 5 minutes).

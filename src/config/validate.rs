@@ -2,6 +2,8 @@
 //!
 //! A value is repeated in a message only as the file has it, never as a variable filled it, and never a URL.
 
+mod terms;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -13,7 +15,7 @@ use secrecy::SecretString;
 
 use super::load::{Draft, Overrides};
 use super::raw::{RawConfig, RawReading, RawSource};
-use super::{Budget, Idle, Limits, Settings, SourceSettings, Start, Upstream, WebSettings, address};
+use super::{Limits, Settings, SourceSettings, Start, Upstream, WebSettings, address};
 use crate::pack::{Pack, System};
 use crate::yaml::{Complaint, Value, did_you_mean};
 
@@ -238,41 +240,10 @@ impl Check<'_> {
         }
         settings.budget = self.budget(own, defaults, &at(own.budget.is_some(), "budget"));
         settings.idle = self.idle(own, defaults, &at(own.idle.is_some(), "idle"));
+        if address.is_some() {
+            self.terms(&settings, own, &at(own.budget.is_some(), "budget"), &at(own.idle.is_some(), "idle"));
+        }
         address.map(|_| settings)
-    }
-
-    fn budget(&mut self, own: &RawReading, defaults: &RawReading, path: &[String]) -> Budget {
-        let mut budget = Budget::default();
-        let Some(raw) = own.budget.as_ref().or(defaults.budget.as_ref()) else { return budget };
-        budget.per_day = raw.per_day;
-        budget.per_second = raw.per_second.unwrap_or(budget.per_second);
-        let awake = raw.awake_per_day.as_deref();
-        budget.awake_per_day = awake.map(|text| {
-            let path = extended(path, "awake_per_day");
-            self.duration(&strs(&path), Some(text), Duration::from_secs(3600), false)
-        });
-        budget
-    }
-
-    fn idle(&mut self, own: &RawReading, defaults: &RawReading, path: &[String]) -> Option<Idle> {
-        let raw = own.idle.as_ref().or(defaults.idle.as_ref())?;
-        let mut idle = Idle::default();
-        for (key, text, field) in [
-            ("after", &raw.after, &mut idle.after),
-            ("interval", &raw.interval, &mut idle.interval),
-            ("suspends_after", &raw.suspends_after, &mut idle.suspends_after),
-        ] {
-            let path = extended(path, key);
-            *field = self.duration(&strs(&path), text.as_deref(), *field, false);
-        }
-        if idle.interval <= idle.suspends_after {
-            let path = extended(path, "interval");
-            self.complain(
-                &strs(&path),
-                "while quiet, reads must lie further apart than `suspends_after`, else the database never suspends",
-            );
-        }
-        Some(idle)
     }
 
     fn token(&mut self, index: &str, raw: &RawSource) -> Option<SecretString> {

@@ -51,6 +51,18 @@ struct Down {
     until: Option<Instant>,
     failure: Option<Failure>,
     failures: u32,
+    /// The last round that it was opened for.
+    round: u64,
+}
+
+impl Down {
+    /// Who waited for a round has waited long enough: the first of a round tries, and the others do as it does.
+    fn open_for(&mut self, round: u64) {
+        if round > self.round {
+            self.round = round;
+            self.until = None;
+        }
+    }
 }
 
 /// When a collector would run.
@@ -70,14 +82,16 @@ impl Gate {
     /// A gate that is open. `spend` is the source's own count of what it was asked.
     pub fn new(settings: &SourceSettings, spend: &Spend, metrics: SourceMetrics) -> Self {
         let is_database = matches!(settings.upstream, Upstream::Database(_));
+        // Only a database suspends, and only its rows tell whether its application is quiet.
+        let mut budget = settings.budget;
+        budget.awake_per_day = budget.awake_per_day.filter(|_| is_database);
         let governor = Governor::new(Terms {
             interval: settings.interval,
-            // Only a database's rows tell whether its application is quiet.
             idle: settings.idle.filter(|_| is_database),
-            budget: settings.budget,
+            budget,
             reserve: if is_database { FIRST_RUN } else { FIRST_SMALL_RUN },
         });
-        metrics.limited(settings.budget.per_day, settings.budget.awake_per_day.map(|awake| awake.as_secs_f64()));
+        metrics.limited(budget.per_day, budget.awake_per_day.map(|awake| awake.as_secs_f64()));
         let shared = Shared {
             source: settings.name.clone(),
             interval: settings.interval,
@@ -125,7 +139,7 @@ impl Gate {
                 down.failure = Some(failure.clone());
             }
             // Any other answer is an answer: the source is there.
-            _ => *down = Down::default(),
+            _ => *down = Down { round: down.round, ..Down::default() },
         }
     }
 
@@ -149,10 +163,7 @@ impl Gate {
         drop(governor);
         match admission {
             Admission::Now(round) => {
-                if round != 0 && round != plan.round {
-                    // Who waited for a round has waited long enough.
-                    self.down().until = None;
-                }
+                self.down().open_for(round);
                 Ok(Pass { gate: self, round, before: self.sent() })
             }
             Admission::At(at) => Err(shared.began + at),

@@ -3,7 +3,7 @@ use std::path::Path;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::config::{Limits, SourceSettings, Start, WebSettings};
+use crate::config::{Budget, Idle, Limits, SourceSettings, Start, WebSettings};
 use crate::pack::System;
 
 const PACK: &str = "app: plants\ntitle: Plants\nparameters: {budget: {value: 5, help: x, gauge: plants_budget}}\ncollectors:\n  - name: sprouts\n    rows: {table: sprout, key: id, time: at}\n    metrics:\n      - {counter: plants_sprouts_total, help: Sprouts.}\n";
@@ -250,4 +250,44 @@ fn a_bad_pack_is_told_beside_a_bad_setting() {
     assert!(told.contains("weeds.yaml:3: the pack has no collector"), "{told}");
     assert!(told.contains("c.yaml:2: listen: expected"), "{told}");
     assert_eq!(told.lines().count(), 2, "{told}");
+}
+
+#[test]
+fn budgets_and_quiet_times_are_of_a_source_or_of_all() {
+    let settings = settings(
+        "defaults: {idle: {interval: 2h}, budget: {per_day: 5000}}\nsources:\n  - {name: a, url: a.db}\n  \
+         - {name: b, url: b.db, idle: {after: 1m}, budget: {awake_per_day: 6h, per_second: 7}}\n  \
+         - {name: c, url: 'redis://h', database: a}\n",
+    );
+    let [a, b, c] = settings.sources.as_slice() else { panic!("three sources") };
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let idle =
+        |after, interval| Some(Idle { after: minutes(after), interval: minutes(interval), suspends_after: minutes(5) });
+    assert_eq!((a.idle, b.idle), (idle(15, 120), idle(1, 60)));
+    let own = Budget { per_day: None, per_second: 7, awake_per_day: Some(minutes(360)) };
+    assert_eq!((a.budget.per_day, b.budget, c.budget.per_day), (Some(5000), own, Some(5000)));
+}
+
+#[test]
+fn budgets_and_quiet_times_that_cannot_hold_are_told() {
+    let told = complaints(
+        "sources:\n  - name: a\n    url: a.db\n    budget: {per_day: 99, awake_per_day: 9m}\n    idle: {interval: 5m}\n  \
+         - name: b\n    url: redis://h\n    database: a\n    idle: {}\n    budget: {per_day: 1, awake_per_day: 1h}\n  \
+         - name: c\n    url: a.db\n    budget: {per_day: 0, awake_per_day: 0s, hourly: 1}\n    idle: {after: 0s, suspends_after: soon}\n",
+    );
+    let wanted = [
+        "c.yaml:4: sources[0].budget.awake_per_day: each read keeps the database awake for 5m",
+        "c.yaml:4: sources[0].budget.per_day: a read takes four statements",
+        "c.yaml:5: sources[0].idle.interval: while quiet, reads must lie further apart than `suspends_after`",
+        "c.yaml:9: sources[1].idle: only new rows tell whether an application is quiet",
+        "c.yaml:10: sources[1].budget.awake_per_day: only a database is awake or suspended",
+        "c.yaml:13: sources[2].budget.awake_per_day: ",
+        "c.yaml:13: sources[2].budget.hourly: there is no such key",
+        "c.yaml:13: sources[2].budget.per_day: ",
+        "c.yaml:14: sources[2].idle.after: expected a length of time above zero",
+        "c.yaml:14: sources[2].idle.suspends_after: expected a length of time",
+    ];
+    for wanted in wanted {
+        assert!(told.iter().any(|told| told.starts_with(wanted)), "{wanted}\nnot in {told:#?}");
+    }
 }

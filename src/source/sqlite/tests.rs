@@ -419,3 +419,14 @@ async fn check_names_what_helps() {
     let examined = file.source.examine_snapshot(&broken).await.expect("it can be examined");
     assert!(examined.findings[0].fatal && examined.findings[0].message.contains("`gone`"), "{:?}", examined.findings);
 }
+
+#[tokio::test]
+async fn each_read_is_counted() {
+    let mut file = File::new("create table t (id integer primary key, at text not null)").await;
+    file.run("insert into t (at) values ('2026-01-01')").await;
+    let source = source(&file.path);
+    assert_eq!(source.spend().total(), 0);
+    source.existing_tables(&["t".into()]).await.expect("it answers");
+    source.moment().await.expect("it answers");
+    assert_eq!(source.spend().total(), 2 * crate::source::spend::cost::SQLITE_READ);
+}

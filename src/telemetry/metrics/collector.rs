@@ -75,7 +75,7 @@ impl CollectorVecs {
             ),
             interval: gauge(
                 "rowmetry_collector_interval_seconds",
-                "Time between two runs now; longer than configured where the database's share of time is spared.",
+                "Time between two runs now; longer than configured where the database's share of time, a budget or a quiet application says so.",
             ),
             rows: counter("rowmetry_collector_rows_total", "New rows that were counted."),
             ignored: int_counters(

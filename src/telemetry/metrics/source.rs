@@ -127,3 +127,39 @@ impl SourceMetrics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::telemetry::metrics::Metrics;
+
+    fn lines(metrics: &Metrics) -> Vec<String> {
+        let text = prometheus::TextEncoder::new().encode_to_string(&metrics.registry().gather()).expect("encodes");
+        text.lines().filter(|line| !line.starts_with('#') && line.contains("source=")).map(String::from).collect()
+    }
+
+    #[test]
+    fn a_source_has_its_series_until_it_is_dropped() {
+        let metrics = Metrics::new("test");
+        let source = metrics.source("shop");
+        let bare = lines(&metrics);
+        assert_eq!(bare.len(), 6, "no limit where nothing bounds it: {bare:#?}");
+        source.sent(3);
+        source.limited(Some(100), None);
+        source.spent(3.0, 60.5);
+        source.governed(true, false, 60.5);
+        source.governed(true, true, 61.0);
+        let shown = lines(&metrics);
+        for line in [
+            "rowmetry_source_statements_total{source=\"shop\"} 3",
+            "rowmetry_source_budget_limit{budget=\"statements\",source=\"shop\"} 100",
+            "rowmetry_source_budget_spent{budget=\"awake_seconds\",source=\"shop\"} 60.5",
+            "rowmetry_source_awake_seconds_total{source=\"shop\"} 61",
+            "rowmetry_source_idle{source=\"shop\"} 1",
+            "rowmetry_source_budget_exhausted{source=\"shop\"} 1",
+        ] {
+            assert!(shown.iter().any(|shown| shown == line), "{line} is not in {shown:#?}");
+        }
+        metrics.remove_source("shop");
+        assert_eq!(lines(&metrics), Vec::<String>::new());
+    }
+}
