@@ -35,6 +35,9 @@ const LONGEST_BURST: Duration = Duration::from_millis(200);
 /// many, and this many beside, does not end.
 const SCAN_PATIENCE: (u64, u64) = (20, 10_000);
 
+/// One key in so many may expire while it is scanned; with more, what was found is no picture of what there is.
+const EXPIRED_SHARE: u64 = 10;
+
 /// A scan that came to nothing, since keys vanished or the connection was lost, is begun anew so many times in all.
 const TRIES: u32 = 3;
 
@@ -344,7 +347,9 @@ impl Scanning {
         let before = keyspace.spend().total();
         let size = keyspace.size().await?;
         self.commands += keyspace.spend().total() - before;
-        if size < self.tally.keys() as u64 || size < size_before / 2 || self.is_of_another(keyspace) {
+        // Keys expire all the time, and those of a short life may be most of what there is.
+        let vanished = self.tally.keys() as u64 > size + size / EXPIRED_SHARE;
+        if vanished || size < size_before / 2 || self.is_of_another(keyspace) {
             return Ok(Burst::Anew(Failure::new(
                 Reason::BadReply,
                 "keys vanish faster than they can be scanned, so that what was found is not there any more; \

@@ -170,6 +170,16 @@ async fn keys_that_vanished_are_not_counted() {
     let redis = gone(&[5000, 4000]);
     whole(&mut reader(&redis, FAST)).await.expect("the first try");
     assert_eq!(redis.scans.load(Ordering::Relaxed), 2);
+    // Even of those that were found, where they are most of what there is.
+    let names: Vec<String> = (0..12).map(|user| format!("p:a:{user}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (size, scans) in [(11, 2), (10, 4)] {
+        let redis = Scripted::of_pages(&[&names, &[]], 0);
+        *redis.sizes.lock().expect("ours") = [12, size, 12, 12].map(Ok).into();
+        let redis = Arc::new(redis);
+        whole(&mut reader(&redis, FAST)).await.expect("sooner or later");
+        assert_eq!(redis.scans.load(Ordering::Relaxed), scans, "{size} of 12 are left");
+    }
     let redis = gone(&[5, 2, 5, 2, 5, 2, 5]);
     assert_eq!(whole(&mut reader(&redis, FAST)).await.expect_err("it never is true").reason, Reason::BadReply);
     assert_eq!(redis.scans.load(Ordering::Relaxed), 6, "three tries");
