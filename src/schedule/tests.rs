@@ -335,6 +335,8 @@ async fn a_budget_holds_for_days_and_its_values_stay() {
     let last: u64 = asked.iter().filter(|(at, _)| *at > play.began + HOUR * 48).map(|(_, sent)| sent).sum();
     assert!(last > LIMIT * 7 / 10, "it is used: {last}");
     assert_eq!(play.told("rowmetry_source_statements_total"), play.ward.spend.total() as f64);
+    assert!(play.told("rowmetry_source_budget_spent") > LIMIT as f64 * 0.7);
+    assert!(play.told("rowmetry_source_awake_seconds_total") > 3600.0);
     let counted = play.value("ward_t0_total").expect("it is counted");
     let rows = play.ward.rows.lock().expect("nobody panics").len() as f64;
     assert!(counted > rows - 120.0, "late, and never lost: {counted} of {rows}");
