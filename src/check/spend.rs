@@ -95,8 +95,9 @@ impl SpendPart {
         // Two scans of keys, two looks at INFO: the first word has the number.
         let (noun, rest) =
             what.split_once(' ').map_or((*what, String::new()), |(noun, rest)| (noun, format!(" {rest}")));
+        let unit = if *each == 1 { unit.trim_end_matches('s') } else { unit };
         let what = if *count == 1 { (*what).to_owned() } else { format!("{noun}s{rest}") };
-        format!("{count} {what} x {each} {unit} x {} reads (every {every}) = {}", number(reads), grouped(*per_day))
+        format!("{count} {what} x {each} {unit} x {} times (every {every}) = {}", number(reads), grouped(*per_day))
     }
 }
 

@@ -32,12 +32,14 @@ const STEP: Duration = Duration::from_secs(20);
 /// Turns that everybody gets after the collectors have come to rest.
 const TURNS: usize = 50;
 
-/// A database whose tables all hold the same rows.
+/// A database whose tables hold the same rows, or none.
 #[derive(Default)]
 struct Ward {
     spend: Spend,
     fails: AtomicBool,
     rows: Mutex<Vec<Micros>>,
+    /// The only table that has them, unless all have.
+    only: Mutex<Option<String>>,
     /// When it was asked, and by how many statements.
     asked: Mutex<Vec<(Instant, u64)>>,
 }
@@ -89,13 +91,15 @@ impl Source for Ward {
         Ok(tables.to_vec())
     }
 
-    async fn read_rows(&self, _: &RowsQuery, range: &RowsRange) -> Result<RowsPage, Failure> {
+    async fn read_rows(&self, query: &RowsQuery, range: &RowsRange) -> Result<RowsPage, Failure> {
         self.ask(cost::POSTGRES_ROWS)?;
         let all = self.rows.lock().expect("nobody panics");
         let mut rows = Rows::new(1);
+        let only = self.only.lock().expect("nobody panics").clone();
+        let has_rows = only.is_none_or(|only| only == query.table);
         let mut times = Vec::new();
-        for (number, time) in all.iter().enumerate().filter(|(_, time)| range.floor.is_none_or(|floor| **time >= floor))
-        {
+        let visible = |time: Micros| has_rows && range.floor.is_none_or(|floor| time >= floor);
+        for (number, time) in all.iter().enumerate().filter(|(_, time)| visible(**time)) {
             rows.push(Some(&number.to_string()));
             times.push(*time);
         }
@@ -229,6 +233,17 @@ impl Play {
         })
     }
 
+    /// A metric about the source itself.
+    fn told(&self, name: &str) -> f64 {
+        let families = crate::exposition::own::families(&self.context.metrics.registry().gather());
+        let family = families.iter().find(|family| &*family.name == name).expect("it is there");
+        let of = family.series.iter().map(|series| match &series.value {
+            Value::Number(value) => *value,
+            other => panic!("{other:?}"),
+        });
+        of.sum()
+    }
+
     /// Statements as bursts that lie further apart than this.
     fn bursts(&self, from: Duration, until: Duration, apart: Duration) -> Vec<(Duration, Duration)> {
         let asked = self.ward.asked.lock().expect("nobody panics");
@@ -319,8 +334,35 @@ async fn a_budget_holds_for_days_and_its_values_stay() {
     }
     let last: u64 = asked.iter().filter(|(at, _)| *at > play.began + HOUR * 48).map(|(_, sent)| sent).sum();
     assert!(last > LIMIT * 7 / 10, "it is used: {last}");
+    assert_eq!(play.told("rowmetry_source_statements_total"), play.ward.spend.total() as f64);
+    assert!(play.told("rowmetry_source_budget_spent") > LIMIT as f64 * 0.7);
+    assert!(play.told("rowmetry_source_awake_seconds_total") > 3600.0);
     let counted = play.value("ward_t0_total").expect("it is counted");
     let rows = play.ward.rows.lock().expect("nobody panics").len() as f64;
     assert!(counted > rows - 120.0, "late, and never lost: {counted} of {rows}");
     play.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_in_any_table_brings_all_back_to_the_usual() {
+    // Whoever reads first in a round: it is not both of these that find the row.
+    for only in ["t0", "t3"] {
+        let mut play = Play::of(4, |source| source.idle = Some(Idle::default())).await;
+        *play.ward.only.lock().expect("nobody panics") = Some(only.to_owned());
+        play.until(HOUR * 4, false).await;
+        assert_eq!(play.told("rowmetry_source_idle"), 1.0);
+        play.ward.rows.lock().expect("nobody panics").push(clock::now());
+        let mut found = HOUR * 4;
+        while play.told("rowmetry_source_idle") == 1.0 {
+            found += MINUTE;
+            assert!(found < HOUR * 6, "the row is never found");
+            play.until(found, false).await;
+        }
+        play.until(found + MINUTE * 10, false).await;
+        let asked = play.ward.asked.lock().expect("nobody panics").clone();
+        let asked = asked.iter().filter(|(at, _)| *at - play.began > found).count();
+        assert!(asked >= 5 * 9, "five collectors, each minute, in ten: {asked} when {only} has the row");
+        assert_eq!(play.value(&format!("ward_{only}_total")), Some(1.0));
+        play.end().await;
+    }
 }

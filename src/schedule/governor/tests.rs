@@ -279,7 +279,7 @@ fn a_spent_budget_waits_until_the_oldest_hour_comes_back() {
     let wish = Wish { since: Duration::ZERO, pause: Duration::ZERO, going_on: true, round: 0 };
     let mut now = MINUTE;
     let mut admitted = 0;
-    while governor.admit(now, wish) == Admission::Now(0) {
+    while admitted < 100 && governor.admit(now, wish) == Admission::Now(0) {
         governor.queried(now, now, 20);
         governor.done(20);
         admitted += 1;
@@ -369,4 +369,22 @@ fn what_is_behind_goes_on_and_keeps_the_application_awake() {
     assert!(governor.ran(MINUTE * 13, ran(5, true)), "awake");
     assert!(!governor.ran(MINUTE * 20, ran(0, true)), "a collector that is behind is not quiet");
     assert!(!governor.is_quiet());
+}
+
+#[test]
+fn a_round_waits_until_the_database_has_suspended() {
+    // Rounds hardly longer than the time to suspend, and a read that takes a while.
+    let idle = Idle { after: MINUTE, interval: MINUTE * 5 + SECOND * 10, suspends_after: MINUTE * 5 };
+    let mut governor = Governor::new(terms(Some(idle), Budget::default()));
+    let ran = Ran { who: "a", reads_rows: true, rows: Some(0), more: false, cost: 4, pause: MINUTE };
+    governor.queried(MINUTE, MINUTE, 4);
+    assert!(governor.ran(MINUTE, ran), "quiet");
+    let wish = |since, round| Wish { since, pause: MINUTE, going_on: false, round };
+    let mut now = MINUTE * 7;
+    let Admission::Now(round) = governor.admit(now, wish(MINUTE, 0)) else { panic!("a round is due") };
+    governor.queried(now, now + MINUTE, 4);
+    governor.done(4);
+    now += MINUTE;
+    governor.ran(now, ran);
+    assert_eq!(governor.admit(now, wish(now, round)), Admission::At(now + MINUTE * 5 + SECOND * 30));
 }
