@@ -257,8 +257,6 @@ impl Driver {
             }
             Err(failure) => {
                 let reason = failure.reason;
-                self.context.metrics.source_up(&self.id.source, !reason.is_source_wide());
-                self.metrics.failed(reason, seconds);
                 self.failures = self.failures.saturating_add(1);
                 if self.failures == 1 {
                     tracing::warn!(collector = %self.id, %reason, "{failure}");
@@ -276,6 +274,9 @@ impl Driver {
                 } else if refused || self.stale_at().is_none_or(|stale| stale <= Instant::now()) {
                     self.withdraw();
                 }
+                // Whoever sees that it failed sees what that means: the reason is told last.
+                self.context.metrics.source_up(&self.id.source, !reason.is_source_wide());
+                self.metrics.failed(reason, seconds);
                 self.context.board.collector(&self.id, |status| {
                     status.state = Some(reason.state());
                     status.last_run = Some(now);
