@@ -251,3 +251,13 @@ fn a_bad_pack_is_told_beside_a_bad_setting() {
     assert!(told.contains("c.yaml:2: listen: expected"), "{told}");
     assert_eq!(told.lines().count(), 2, "{told}");
 }
+
+#[test]
+fn a_token_is_what_stands_between_the_blanks_and_is_not_empty() {
+    let yaml = |token: &str| format!("sources: [{{name: cache, url: 'https://x.upstash.io', token: {token}}}]\n");
+    let token = settings(&yaml("\"  t0k3n\\n\"")).sources[0].token.clone().expect("it is given");
+    assert_eq!(token.expose_secret(), "t0k3n");
+    let folder = folder(&yaml("'${EMPTY}'"));
+    let errors = load(&overrides(folder.path()), &variable).expect_err("an empty token lets nobody in").to_string();
+    assert!(errors.contains("token is empty"), "{errors}");
+}
