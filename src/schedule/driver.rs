@@ -115,6 +115,11 @@ pub(super) struct Driver {
     pub(super) rested: Duration,
     /// The pause that the governor made of it.
     pub(super) waits: Duration,
+    /// When the read that is going on over several runs began.
+    pub(super) begun: Option<Instant>,
+    /// How long the last read over several runs took, pauses included. A result is not stale while the next, made at the same
+    /// pace, cannot be there yet.
+    pub(super) whole: Duration,
 }
 
 impl Driver {
@@ -223,9 +228,11 @@ impl Driver {
                 self.failures = 0;
                 if run.more && !self.job.shows_each_part() {
                     // Not whole yet: there is nothing to show, and nothing to say of the whole.
+                    self.begun.get_or_insert_with(|| Instant::now().checked_sub(took).unwrap_or_else(Instant::now));
                     return run.more_after;
                 }
                 self.last_success = Some(Instant::now());
+                self.whole = self.begun.take().map(|begun| begun.elapsed()).unwrap_or_default();
                 self.metrics.succeeded(seconds, run.rows, now as f64 / 1e6);
                 self.metrics.indexed(run.indexed);
                 let series = self.publish();
@@ -257,6 +264,7 @@ impl Driver {
             }
             Err(failure) => {
                 let reason = failure.reason;
+                self.begun = None;
                 self.context.metrics.source_up(&self.id.source, !reason.is_source_wide());
                 self.metrics.failed(reason, seconds);
                 self.failures = self.failures.saturating_add(1);
@@ -322,7 +330,11 @@ impl Driver {
     }
 
     fn stale_at(&self) -> Option<Instant> {
-        let staleness = (self.interval.max(self.rested).max(self.waits) * STALE_INTERVALS).max(SHORTEST_STALENESS);
+        let cycle = self.interval.max(self.rested).max(self.waits) + self.whole;
+        let staleness = (cycle * STALE_INTERVALS).max(SHORTEST_STALENESS);
         self.last_success.map(|success| success + staleness)
     }
 }
+
+#[cfg(test)]
+mod tests;

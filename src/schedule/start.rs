@@ -110,6 +110,8 @@ fn driver(
         failures: 0,
         rested: Duration::ZERO,
         waits: Duration::ZERO,
+        begun: None,
+        whole: Duration::ZERO,
     }
 }
 
