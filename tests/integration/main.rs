@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod endpoints;
 mod exposition;
+mod following;
 mod governor;
 mod harness;
 mod imports;
