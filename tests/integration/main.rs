@@ -23,6 +23,7 @@ mod scraping;
 mod server;
 mod sharding;
 mod tables;
+mod together;
 mod upstash;
 mod urls;
 mod web;
