@@ -192,6 +192,10 @@ impl Shown {
                 Some(None) => Ok(None),
                 Some(Some(text)) => number(&scaled(text, self.scale)).map(Some),
             };
+            let number = match number {
+                Ok(Some(number)) if self.kind == Kind::Counter && number.to_f64() < 0.0 => Err(Ignored::Negative),
+                number => number,
+            };
             if let Err(reason) = number {
                 *outcome.ignored.entry(reason).or_default() += 1;
             }
@@ -303,7 +307,12 @@ impl Merged {
 /// A number's text multiplied; what is no number stays as it is, to be refused where it is read.
 pub(super) fn scaled(text: &str, scale: Option<f64>) -> Cow<'_, str> {
     match (scale, text.trim().parse::<f64>()) {
-        (Some(scale), Ok(number)) => Cow::Owned((number * scale).to_string()),
+        (Some(scale), Ok(number)) => {
+            // A thousandth is no binary fraction, a thousand is a number: divided by it, 5 ms are 0.005 s to the last digit.
+            let parts = scale.recip().round();
+            let is_part = parts.abs() >= 1.0 && parts.recip() == scale;
+            Cow::Owned(if is_part { number / parts } else { number * scale }.to_string())
+        }
         _ => Cow::Borrowed(text),
     }
 }

@@ -242,3 +242,26 @@ fn what_could_not_be_stored_is_stored_later() {
     let left: Vec<String> = collector.admitted().into_iter().map(|set| set.labels).collect();
     assert_eq!(left, [r#"["y"]"#]);
 }
+
+#[test]
+fn a_server_s_total_is_never_below_nought() {
+    let mut collector = collector("{counter: c_total, help: h, value: n, server_total: true}");
+    let outcome = collector.fold(&Rows::of(1, &[Some("-5")]));
+    assert_eq!(lines(&outcome), [""; 0]);
+    assert_eq!(outcome.ignored, BTreeMap::from([(Ignored::Negative, 1)]));
+}
+
+#[test]
+fn a_scaled_number_is_the_nearest_there_is() {
+    for (text, scale, wanted) in [
+        ("5", 1e-6, "0.000005"),
+        ("123456789012", 0.001, "123456789.012"),
+        ("7", 1e-9, "0.000000007"),
+        ("1.5", 1024.0, "1536"),
+        ("3", 0.3, "0.8999999999999999"),
+        ("3", -0.001, "-0.003"),
+        ("soon", 0.001, "soon"),
+    ] {
+        assert_eq!(scaled(text, Some(scale)), wanted, "{text} {scale}");
+    }
+}
