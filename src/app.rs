@@ -303,10 +303,12 @@ fn shared(settings: &Settings) -> String {
     format!("{:?} {:?} {:?} {:?} {links:?}", settings.packs, settings.parameters, settings.limits, settings.zero_first)
 }
 
-/// What one source depends on. It holds the URL, so it is never printed.
+/// What one source depends on, the certificates that it trusts included: they are renewed under the same name. It holds the
+/// URL, so it is never printed.
 fn fingerprint(source: &SourceSettings) -> String {
     let token = source.token.as_ref().map(ExposeSecret::expose_secret);
-    format!("{source:?} {} {token:?}", source.url.expose_secret())
+    let trusted = source.ca_file.as_ref().and_then(|file| std::fs::read(file).ok());
+    format!("{source:?} {} {token:?} {trusted:?}", source.url.expose_secret())
 }
 
 fn reload_hook(ask: mpsc::Sender<oneshot::Sender<Result<(), Vec<String>>>>) -> web::ReloadHook {

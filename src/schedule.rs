@@ -16,6 +16,7 @@ mod run;
 mod snapshot_job;
 mod start;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,22 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Takes back all that a pack showed of a source, whose collectors have ended.
+    fn take_back(&self, source: &str, pack: &str) {
+        let is_its = |id: &CollectorId| &*id.source == source && &*id.pack == pack;
+        let gone = self.board.update(|view| {
+            let gone: Vec<CollectorId> = view.collectors.keys().filter(|id| is_its(id)).cloned().collect();
+            view.collectors.retain(|id, _| !is_its(id));
+            gone
+        });
+        for id in &gone {
+            self.metrics.collector(&id.source, &id.pack, &id.collector).remove();
+        }
+        self.store.withdraw_pack(source, pack);
+    }
+}
+
 /// Runs one source until told to stop: finds its packs, then runs their collectors.
 pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, stop: watch::Receiver<bool>) {
     let name: Arc<str> = settings.name.as_str().into();
@@ -92,6 +109,7 @@ pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, st
         Ok(opened) => opened,
         Err(failure) => {
             tracing::error!(source = %name, %failure, "this source cannot be used");
+            context.metrics.source_up(&name, false);
             tell(&|status| status.note = Some(failure.message.clone()));
             return;
         }
@@ -113,9 +131,10 @@ async fn run_opened(
     let gate = Arc::new(Gate::new(settings, opened.spend(), context.metrics.source(&name)));
     // Only a database whose packs are to be found is asked for them.
     let asks = settings.packs.is_none() && opened.database().is_some();
+    let follows = settings.packs.is_none() && !asks && settings.database.is_some();
     let mut plan = Plan { since: Instant::now(), pause: Duration::ZERO, going_on: false, round: 0 };
-    let mut tasks = JoinSet::new();
-    let mut running: Vec<String> = Vec::new();
+    let mut running: BTreeMap<String, JoinSet<()>> = BTreeMap::new();
+    let mut told_none = false;
     let mut failures = 0;
     loop {
         let sent = gate.sent();
@@ -127,38 +146,51 @@ async fn run_opened(
             false => None,
         };
         plan.round = pass.as_ref().map_or(0, |pass| pass.round);
-        let packs = packs::of(settings, context, opened, &gate).await;
+        let packs::Fitting { packs, settled } = packs::of(settings, context, opened, &gate).await;
         drop(pass);
-        context.metrics.source_up(&name, packs.is_ok());
-        let pause = match packs {
-            Ok(packs::Fitting { packs, settled }) => {
+        for pack in &packs {
+            running.entry(pack.app.clone()).or_insert_with(|| {
+                tracing::info!(source = %name, pack = %pack.app, "collecting");
+                start::pack(pack, settings, context, opened, &gate, &stop)
+            });
+        }
+        if asks {
+            // Who was not asked is neither up nor down for it.
+            let up = settled.as_ref().err().is_none_or(|failure| !failure.reason.is_source_wide());
+            context.metrics.source_up(&name, up);
+        }
+        let pause = match settled {
+            Ok(settled) => {
                 failures = 0;
-                for pack in packs.iter().filter(|pack| !running.contains(&pack.app)) {
-                    tracing::info!(source = %name, pack = %pack.app, "collecting");
-                    start::pack(pack, settings, context, opened, &gate, &stop, &mut tasks);
-                }
-                // A pack that fits no more goes on running, and shows what is absent.
-                for pack in packs {
-                    if !running.contains(&pack.app) {
-                        running.push(pack.app.clone());
+                // A pack that fits its database no more goes on running, and shows what is absent. Who follows a database does
+                // as that says.
+                if follows && settled {
+                    let gone: Vec<String> =
+                        running.keys().filter(|app| packs.iter().all(|pack| pack.app != **app)).cloned().collect();
+                    for app in gone {
+                        tracing::info!(source = %name, pack = %app, "collecting no more");
+                        running.remove(&app).unwrap_or_default().shutdown().await;
+                        context.take_back(&name, &app);
                     }
                 }
-                let none = (running.is_empty() && settled).then(|| packs::none_fits(settings, &context.settings.packs));
-                if let Some(note) = &none {
+                let fits = packs::any_fits(settings, &context.settings.packs, running.keys());
+                let none = (!fits && settled).then(|| packs::none_fits(settings, &context.settings.packs));
+                if let Some(note) = none.as_ref().filter(|_| !told_none) {
                     tracing::warn!(source = %name, "{note}");
                 }
+                told_none = none.is_some();
                 tell(&|status| {
                     status.settled = settled;
-                    status.packs.clone_from(&running);
+                    status.packs = running.keys().cloned().collect();
                     status.note.clone_from(&none);
                     if !settled {
                         status.note = Some(packs::waiting(settings));
                     }
                 });
-                match (&settings.packs, settled) {
-                    (Some(_), _) => None,
-                    (None, true) => Some(SourceSettings::LOOK_FOR_PACKS),
-                    (None, false) => Some(LOOK_AT_DATABASE),
+                match settings.packs {
+                    Some(_) => None,
+                    None if follows => Some(LOOK_AT_DATABASE),
+                    None => Some(SourceSettings::LOOK_FOR_PACKS),
                 }
             }
             Err(failure) => {
@@ -166,8 +198,14 @@ async fn run_opened(
                 if failures == 1 {
                     tracing::warn!(source = %name, reason = %failure.reason, "{failure}");
                 }
-                tell(&|status| status.note = Some(failure.message.clone()));
-                Some(pace::jittered(pace::pause(settings.interval, failures), fastrand::f64()))
+                tell(&|status| {
+                    status.packs = running.keys().cloned().collect();
+                    status.note = Some(failure.message.clone());
+                });
+                // While the gate is closed there is no use in knocking sooner; when it opens, everybody may.
+                let opens = gate.opens().map(|opens| opens.saturating_duration_since(Instant::now()));
+                let pause = opens.unwrap_or_else(|| pace::pause(settings.interval, failures));
+                Some(pace::jittered(pause, fastrand::f64()))
             }
         };
         plan = Plan { since: Instant::now(), pause: pause.unwrap_or_default(), ..plan };
@@ -186,5 +224,7 @@ async fn run_opened(
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
-    while tasks.join_next().await.is_some() {}
+    for tasks in running.values_mut() {
+        while tasks.join_next().await.is_some() {}
+    }
 }

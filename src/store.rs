@@ -71,8 +71,17 @@ impl Store {
 
     /// A source is read no more: what its collectors published goes.
     pub fn withdraw_source(&self, source: &str) {
+        self.withdraw_all(|id| &*id.source == source);
+    }
+
+    /// A source runs a pack no more: what its collectors published goes.
+    pub fn withdraw_pack(&self, source: &str, pack: &str) {
+        self.withdraw_all(|id| &*id.source == source && &*id.pack == pack);
+    }
+
+    fn withdraw_all(&self, which: impl Fn(&CollectorId) -> bool) {
         let mut inner = self.lock();
-        let of = |id: &&CollectorId| &*id.source == source;
+        let of = |id: &&CollectorId| which(id);
         let gone: BTreeSet<CollectorId> =
             inner.running.iter().chain(inner.collectors.keys()).filter(of).cloned().collect();
         inner.running.retain(|id| !gone.contains(id));

@@ -12,7 +12,7 @@ use super::exact::Exact;
 use super::guard::{Guard, Replaced};
 use crate::config::Limits;
 use crate::family::{Family, Kind, Labels, Micros, Series, Value};
-use crate::pack::{Collector, Merge, Metric, Pack};
+use crate::pack::{Collector, Merge, Metric, Pack, Reads};
 use crate::source::Rows;
 use crate::source::instant::parse_time;
 use crate::telemetry::Ignored;
@@ -101,7 +101,7 @@ impl SnapshotCollector {
                 value,
                 scale: metric.scale,
                 state: state_label(metric),
-                fills: fills(metric),
+                fills: fills(collector, metric),
                 admission: Admission::new(metric, limits.series_per_metric, guard.clone()),
                 stored: 0,
             });
@@ -145,7 +145,7 @@ impl SnapshotCollector {
     }
 
     /// Takes up stored label sets, in the order in which they were admitted. What no metric fits any more is left out:
-    /// a gauge carries nothing over, so nothing is lost. Call it before the first read.
+    /// a gauge carries nothing over, so nothing is lost. Call it before the first read, or when what was to be stored could not be.
     pub fn load_admitted(&mut self, stored: &[Admitted]) {
         for set in stored {
             let values: Option<Vec<String>> = serde_json::from_str(&set.labels).ok();
@@ -153,9 +153,10 @@ impl SnapshotCollector {
                 if let Some(values) = &values
                     && values.len() == shown.labels.len()
                 {
-                    shown.admission.restore(values).expect("it has a value for each label");
+                    let set = shown.admission.restore(values).expect("it has a value for each label");
+                    // What was admitted since and could not be stored is not taken for stored.
+                    shown.stored = shown.stored.max(set as usize + 1);
                 }
-                shown.stored = shown.admission.sets().len();
             }
         }
     }
@@ -191,6 +192,10 @@ impl Shown {
                 Some(None) => Ok(None),
                 Some(Some(text)) => number(&scaled(text, self.scale)).map(Some),
             };
+            let number = match number {
+                Ok(Some(number)) if self.kind == Kind::Counter && number.to_f64() < 0.0 => Err(Ignored::Negative),
+                number => number,
+            };
             if let Err(reason) = number {
                 *outcome.ignored.entry(reason).or_default() += 1;
             }
@@ -201,7 +206,7 @@ impl Shown {
             }
             let Ok(Some(number)) = number else {
                 // There is a row, and it does not say how much: that is not 0.
-                if self.state.is_none() {
+                if !filled.is_empty() {
                     let set = self.admission.admit(cells).set;
                     if filled.remove(&set) {
                         merged.remove(&set);
@@ -215,6 +220,10 @@ impl Shown {
             }
             let ticket = self.admission.admit(cells);
             tally(outcome, &self.name, ticket);
+            if self.kind == Kind::Counter && ticket.overflowed {
+                // Totals of whichever are told of just now, added up, are no total: they would go back and leap.
+                continue;
+            }
             let number = if self.kind == Kind::Info { Merged::Pick(1.0) } else { Merged::new(number, self.merge) };
             let first = filled.remove(&ticket.set);
             let before = if first { None } else { merged.get(&ticket.set).copied() };
@@ -298,7 +307,12 @@ impl Merged {
 /// A number's text multiplied; what is no number stays as it is, to be refused where it is read.
 pub(super) fn scaled(text: &str, scale: Option<f64>) -> Cow<'_, str> {
     match (scale, text.trim().parse::<f64>()) {
-        (Some(scale), Ok(number)) => Cow::Owned((number * scale).to_string()),
+        (Some(scale), Ok(number)) => {
+            // A thousandth is no binary fraction, a thousand is a number: divided by it, 5 ms are 0.005 s to the last digit.
+            let parts = scale.recip().round();
+            let is_part = parts.abs() >= 1.0 && parts.recip() == scale;
+            Cow::Owned(if is_part { number / parts } else { number * scale }.to_string())
+        }
         _ => Cow::Borrowed(text),
     }
 }
@@ -332,9 +346,11 @@ fn state_label(metric: &Metric) -> Option<usize> {
     metric.labels.iter().position(|label| label.name() == name)
 }
 
-/// Whether declared combinations that no row has are 0. An info says nothing then, and nor does a time.
-fn fills(metric: &Metric) -> bool {
-    metric.kind() == Kind::Gauge
+/// Whether declared combinations that no row has are 0: where rows or keys are counted, none of a kind is 0 of it. What a
+/// server or an endpoint does not report is not known. An info says nothing then either, and nor does a time.
+fn fills(collector: &Collector, metric: &Metric) -> bool {
+    (collector.reads() == Reads::Database || collector.keys.is_some())
+        && metric.kind() == Kind::Gauge
         && metric.state_label.is_none()
         && !metric.labels.is_empty()
         && !metric.name().ends_with("_timestamp_seconds")

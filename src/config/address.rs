@@ -70,7 +70,9 @@ pub fn shown(url: &SecretString) -> String {
         return text.split('?').next().unwrap_or_default().to_owned();
     }
     let Ok(url) = Url::parse(text) else { return "(a URL that is not shown)".to_owned() };
-    let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
+    // A user without a password is a name to a database; elsewhere it may be the secret itself, put in its place.
+    let is_name = url.password().is_some() || url.scheme().starts_with("postgres");
+    let user = if is_name && !url.username().is_empty() { format!("{}@", url.username()) } else { String::new() };
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{user}{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }
@@ -235,6 +237,10 @@ mod tests {
                 "postgres://app@db.example:6543/shop",
             ),
             ("postgres://h/d", "postgres://h/d"),
+            ("postgres://reader@h/d", "postgres://reader@h/d"),
+            ("redis://app:hunter2@h:6379/2", "redis://app@h:6379/2"),
+            ("redis://hunter2@h:6379/2", "redis://h:6379/2"),
+            ("https://hunter2@h/health?token=hunter2", "https://h/health"),
             ("sqlite:///a.db?key=hunter2", "sqlite:///a.db"),
             ("hunter2", "(a URL that is not shown)"),
         ] {

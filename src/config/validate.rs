@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::load::{Draft, Overrides};
 use super::raw::{RawConfig, RawReading, RawSource};
@@ -252,9 +252,9 @@ impl Check<'_> {
                 self.complain(&["sources", index, "token_file"], "both `token` and `token_file` are given; keep one");
                 None
             }
-            (Some(token), None) => Some(token.clone()),
+            (Some(token), None) => self.token_of(index, "token", token.expose_secret()),
             (None, Some(file)) => match std::fs::read_to_string(file) {
-                Ok(text) => Some(SecretString::from(text.trim())),
+                Ok(text) => self.token_of(index, "token_file", &text),
                 Err(error) => {
                     self.complain(&["sources", index, "token_file"], format!("the file cannot be read: {error}"));
                     None
@@ -262,6 +262,16 @@ impl Check<'_> {
             },
             (None, None) => None,
         }
+    }
+
+    /// What stands around a token is of the file or of the variable that held it. None of it fits into a header.
+    fn token_of(&mut self, index: &str, key: &str, text: &str) -> Option<SecretString> {
+        let token = text.trim();
+        if token.is_empty() {
+            self.complain(&["sources", index, key], "the token is empty; write it, or remove the setting");
+            return None;
+        }
+        Some(SecretString::from(token))
     }
 
     /// A source that names its database must name one that is there.

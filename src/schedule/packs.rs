@@ -15,30 +15,27 @@ use super::gate::Gate;
 
 /// What applies now.
 pub(super) struct Fitting {
+    /// What applies for certain, whatever became of the look.
     pub(super) packs: Vec<Arc<Pack>>,
-    /// Whether that is all, as far as can be known now.
-    pub(super) settled: bool,
+    /// Whether that is all, as far as can be known now; the failure when the database could not be asked.
+    pub(super) settled: Result<bool, Failure>,
 }
 
-/// The packs of a source.
-pub(super) async fn of(
-    settings: &SourceSettings,
-    context: &Context,
-    opened: &Opened,
-    gate: &Gate,
-) -> Result<Fitting, Failure> {
+/// The packs of a source. Those that are common to its kind of server apply although the server cannot be reached: that it
+/// cannot is what they are to say.
+pub(super) async fn of(settings: &SourceSettings, context: &Context, opened: &Opened, gate: &Gate) -> Fitting {
     let all = &context.settings.packs;
     let reads = settings.upstream.reads();
     if let Some(names) = &settings.packs {
         let named = all.iter().filter(|pack| names.contains(&pack.app) && pack.has_collectors_for(reads));
-        return Ok(Fitting { packs: named.cloned().collect(), settled: true });
+        return Fitting { packs: named.cloned().collect(), settled: Ok(true) };
     }
     let common = all.iter().filter(|pack| pack.common.is_some_and(|kind| settings.upstream.is(kind)));
     let mut packs: Vec<Arc<Pack>> = common.cloned().collect();
     match opened.database() {
         Some(database) => {
-            packs.extend(detected(all, database, gate).await?);
-            Ok(Fitting { packs, settled: true })
+            let settled = detected(all, database, gate).await.map(|detected| packs.extend(detected));
+            Fitting { packs, settled: settled.map(|()| true) }
         }
         None => {
             let (names, settled) = followed(settings, context);
@@ -49,7 +46,7 @@ pub(super) async fn of(
                 packs.clear();
             }
             packs.extend(own);
-            Ok(Fitting { packs, settled })
+            Fitting { packs, settled: Ok(settled) }
         }
     }
 }
@@ -58,6 +55,18 @@ pub(super) async fn of(
 pub(super) fn waiting(settings: &SourceSettings) -> String {
     let database = settings.database.as_deref().unwrap_or_default();
     format!("waits for the source {database}, whose tables tell which packs apply; `packs` would say it at once")
+}
+
+/// Whether a pack is running that is not just there for every server of the kind; what is no database is content with one
+/// that is.
+pub(super) fn any_fits<'r>(
+    settings: &SourceSettings,
+    packs: &[Arc<Pack>],
+    mut running: impl Iterator<Item = &'r String>,
+) -> bool {
+    let is_common = |app: &String| packs.iter().any(|pack| pack.app == *app && pack.common.is_some());
+    let may_be_common = settings.upstream.database().is_none() || settings.packs.is_some();
+    running.any(|app| may_be_common || !is_common(app))
 }
 
 /// What to tell an operator whose source no pack fits.
@@ -100,6 +109,6 @@ fn followed(settings: &SourceSettings, context: &Context) -> (Vec<String>, bool)
     if let Some(names) = database.and_then(|database| database.packs.clone()) {
         return (names, true);
     }
-    let status = context.board.view().sources.get(name.as_str()).cloned().unwrap_or_default();
+    let status = context.board.update(|view| view.sources.get(name.as_str()).cloned()).unwrap_or_default();
     (status.packs, status.settled)
 }

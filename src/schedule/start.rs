@@ -22,7 +22,7 @@ use super::lookup_job::LookupJob;
 use super::rows_job::RowsJob;
 use super::snapshot_job::SnapshotJob;
 
-/// Starts the collectors of one pack.
+/// Starts the collectors of one pack, each a task.
 pub(super) fn pack(
     pack: &Arc<Pack>,
     settings: &Arc<SourceSettings>,
@@ -30,8 +30,8 @@ pub(super) fn pack(
     opened: &Opened,
     gate: &Arc<Gate>,
     stop: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
-) {
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
     show_parameters(pack, settings, context);
     for definition in &pack.collectors {
         if settings.skips(&pack.app, &definition.name) {
@@ -58,6 +58,7 @@ pub(super) fn pack(
         let interval = settings.interval.max(SourceSettings::LOOK_UP_EVERY);
         tasks.spawn(driver(job, &pack.app, name, interval, settings, context, gate).run(stop.clone()));
     }
+    tasks
 }
 
 fn job(

@@ -5,8 +5,12 @@ use std::sync::LazyLock;
 use super::*;
 
 fn collector(metrics: &str) -> SnapshotCollector {
+    reading("snapshot: {sql: select 1}", metrics)
+}
+
+fn reading(what: &str, metrics: &str) -> SnapshotCollector {
     static GUARD: LazyLock<Arc<Guard>> = LazyLock::new(|| Arc::new(Guard::new(120)));
-    let yaml = format!("{{name: c, snapshot: {{sql: select 1}}, metrics: [{metrics}]}}");
+    let yaml = format!("{{name: c, {what}, metrics: [{metrics}]}}");
     let collector: Collector = serde_saphyr::from_str(&yaml).expect("a collector in YAML");
     SnapshotCollector::new(&collector, &Limits { series_per_metric: 3, ..Limits::default() }, &GUARD)
 }
@@ -186,4 +190,78 @@ fn a_value_that_is_null_or_no_number_is_absent_and_not_the_declared_nought() {
     // Another row of the same series that does say how much is not taken away with it.
     let rows = Rows::of(2, &[Some("x"), Some("2"), Some("x"), Some("NaN")]);
     assert_eq!(lines(&collector.fold(&rows)), [r#"g{a="v"} 0"#, r#"g{a="w"} 0"#, r#"g{a="x"} 2"#]);
+}
+
+#[test]
+fn what_a_server_or_an_endpoint_does_not_report_is_not_nought() {
+    let metric = "{gauge: g, help: h, value: n, labels: [{name: a, values: [x, z]}]}";
+    let keys = "keys: {match: 'k:*', families: [{pattern: 'k:{a}'}]}";
+    for (what, silence) in [
+        ("snapshot: {sql: select 1}", vec![r#"g{a="x"} 0"#, r#"g{a="z"} 0"#]),
+        (keys, vec![r#"g{a="x"} 0"#, r#"g{a="z"} 0"#]),
+        ("probe: {}", vec![]),
+        ("info: {}", vec![]),
+        ("show: {command: POOLS}", vec![]),
+    ] {
+        let mut collector = reading(what, metric);
+        assert_eq!(lines(&collector.fold(&Rows::new(2))), silence, "{what}");
+        let one = collector.fold(&Rows::of(2, &[Some("x"), Some("3")]));
+        assert_eq!(lines(&one).len(), silence.len().max(1), "{what}");
+    }
+}
+
+#[test]
+fn a_server_s_totals_beyond_the_limit_are_left_out_and_not_added_up() {
+    let mut collector = collector("{counter: c_total, help: h, value: n, server_total: true, labels: [a]}");
+    let of = |cells: &[&'static str]| Rows::of(2, &cells.iter().map(|cell| Some(*cell)).collect::<Vec<_>>());
+    collector.fold(&of(&["1", "5", "2", "5", "3", "5", "4", "5"]));
+    // Another one takes the place of the fourth among those that are told of, with a history of its own.
+    let outcome = collector.fold(&of(&["1", "6", "2", "6", "3", "6", "5", "900"]));
+    assert_eq!(lines(&outcome), [r#"c_total{a="1"} 6"#, r#"c_total{a="2"} 6"#, r#"c_total{a="3"} 6"#]);
+    assert_eq!(outcome.overflowed, BTreeMap::from([("c_total".into(), 1)]));
+}
+
+#[test]
+fn a_row_that_says_nothing_takes_no_series_room() {
+    let mut collector = collector("{gauge: g, help: h, value: n, labels: [a]}");
+    let silent = ["p", "q", "r", "s"].map(|label| [Some(label), None]).concat();
+    collector.fold(&Rows::of(2, &silent));
+    let outcome = collector.fold(&Rows::of(2, &[Some("x"), Some("1")]));
+    assert_eq!(lines(&outcome), [r#"g{a="x"} 1"#]);
+}
+
+#[test]
+fn what_could_not_be_stored_is_stored_later() {
+    let mut collector = collector("{gauge: g, help: h, value: n, labels: [a]}");
+    collector.fold(&Rows::of(2, &[Some("x"), Some("1")]));
+    let stored = collector.admitted();
+    collector.mark_clean();
+    collector.fold(&Rows::of(2, &[Some("y"), Some("1")]));
+    // It was not written, and the state is read again.
+    collector.load_admitted(&stored);
+    let left: Vec<String> = collector.admitted().into_iter().map(|set| set.labels).collect();
+    assert_eq!(left, [r#"["y"]"#]);
+}
+
+#[test]
+fn a_server_s_total_is_never_below_nought() {
+    let mut collector = collector("{counter: c_total, help: h, value: n, server_total: true}");
+    let outcome = collector.fold(&Rows::of(1, &[Some("-5")]));
+    assert_eq!(lines(&outcome), [""; 0]);
+    assert_eq!(outcome.ignored, BTreeMap::from([(Ignored::Negative, 1)]));
+}
+
+#[test]
+fn a_scaled_number_is_the_nearest_there_is() {
+    for (text, scale, wanted) in [
+        ("5", 1e-6, "0.000005"),
+        ("123456789012", 0.001, "123456789.012"),
+        ("7", 1e-9, "0.000000007"),
+        ("1.5", 1024.0, "1536"),
+        ("3", 0.3, "0.8999999999999999"),
+        ("3", -0.001, "-0.003"),
+        ("soon", 0.001, "soon"),
+    ] {
+        assert_eq!(scaled(text, Some(scale)), wanted, "{text} {scale}");
+    }
 }

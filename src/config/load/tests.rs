@@ -291,3 +291,13 @@ fn budgets_and_quiet_times_that_cannot_hold_are_told() {
         assert!(told.iter().any(|told| told.starts_with(wanted)), "{wanted}\nnot in {told:#?}");
     }
 }
+
+#[test]
+fn a_token_is_what_stands_between_the_blanks_and_is_not_empty() {
+    let yaml = |token: &str| format!("sources: [{{name: cache, url: 'https://x.upstash.io', token: {token}}}]\n");
+    let token = settings(&yaml("\"  t0k3n\\n\"")).sources[0].token.clone().expect("it is given");
+    assert_eq!(token.expose_secret(), "t0k3n");
+    let folder = folder(&yaml("'${EMPTY}'"));
+    let errors = load(&overrides(folder.path()), &variable).expect_err("an empty token lets nobody in").to_string();
+    assert!(errors.contains("token is empty"), "{errors}");
+}

@@ -2,7 +2,7 @@
 //!
 //! What is not known yet has no series: absent is not zero. Counters with a closed list of reasons all start at 0.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::{MetricVec, MetricVecBuilder};
@@ -18,6 +18,8 @@ const ID_AND_METRIC: [&str; 4] = ["source", "pack", "collector", "metric"];
 
 /// The families that have a series a collector.
 pub(super) struct CollectorVecs {
+    /// The metrics that have series here, by collector, so that whoever removes a collector removes theirs too.
+    shown: Mutex<BTreeMap<[String; 3], BTreeSet<String>>>,
     up: IntGaugeVec,
     state: IntGaugeVec,
     duration: GaugeVec,
@@ -54,6 +56,7 @@ impl CollectorVecs {
         let whole = |name, help| int_gauges(registry, name, help, &ID);
         let counter = |name, help| int_counters(registry, name, help, &ID);
         CollectorVecs {
+            shown: Mutex::default(),
             up: whole("rowmetry_collector_up", "Whether the collector's last run succeeded."),
             state: int_gauges(
                 registry,
@@ -146,17 +149,11 @@ impl CollectorVecs {
 pub struct CollectorMetrics {
     vecs: Arc<CollectorVecs>,
     id: Arc<[String; 3]>,
-    /// The metrics that have series here, so that they can be removed.
-    metrics: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl CollectorMetrics {
     pub(super) fn new(vecs: Arc<CollectorVecs>, source: &str, pack: &str, collector: &str) -> Self {
-        let handle = CollectorMetrics {
-            vecs,
-            id: Arc::new([source.into(), pack.into(), collector.into()]),
-            metrics: Arc::default(),
-        };
+        let handle = CollectorMetrics { vecs, id: Arc::new([source.into(), pack.into(), collector.into()]) };
         let id = handle.id();
         for vec in [&handle.vecs.runs, &handle.vecs.rows, &handle.vecs.seen_keys_dropped, &handle.vecs.epochs] {
             vec.with_label_values(&id);
@@ -314,8 +311,8 @@ impl CollectorMetrics {
         Reason::ALL.iter().for_each(|reason| forget(&vecs.failures, &self.id_and(reason.as_str())));
         Ignored::ALL.iter().for_each(|reason| forget(&vecs.ignored, &self.id_and(reason.as_str())));
         Replaced::ALL.iter().for_each(|reason| forget(&vecs.replaced, &self.id_and(reason.as_str())));
-        let metrics = std::mem::take(&mut *self.metrics.lock().unwrap_or_else(PoisonError::into_inner));
-        for metric in &metrics {
+        let metrics = vecs.shown.lock().unwrap_or_else(PoisonError::into_inner).remove(&*self.id);
+        for metric in metrics.iter().flatten() {
             forget(&vecs.series, &self.id_and(metric));
             forget(&vecs.overflow, &self.id_and(metric));
         }
@@ -332,9 +329,9 @@ impl CollectorMetrics {
     }
 
     fn remember(&self, metric: &str) {
-        let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
-        if !metrics.contains(metric) {
-            metrics.insert(metric.into());
+        let mut shown = self.vecs.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if !shown.get(&*self.id).is_some_and(|metrics| metrics.contains(metric)) {
+            shown.entry((*self.id).clone()).or_default().insert(metric.into());
         }
     }
 
@@ -427,7 +424,8 @@ mod tests {
         handle.series("app_orders_total", 3);
         handle.overflowed("app_other_total", 3);
         assert!(lines(&metrics).iter().any(|line| line.contains("app_other_total")));
-        handle.remove();
+        // Whoever removes it has not its handle.
+        metrics.collector("main", "app", "orders").remove();
         let left: Vec<String> = lines(&metrics).into_iter().filter(|line| line.contains("orders")).collect();
         assert_eq!(left, Vec::<String>::new());
         neighbour.succeeded(0.1, 1, 1.0);
