@@ -115,6 +115,8 @@ pub(super) struct Driver {
     pub(super) rested: Duration,
     /// The pause that the governor made of it.
     pub(super) waits: Duration,
+    /// How long the last read took from its first part to its last, where only the whole is shown.
+    pub(super) whole: Duration,
 }
 
 impl Driver {
@@ -123,9 +125,13 @@ impl Driver {
         let gate = self.gate.clone();
         let mut plan = Plan { since: Instant::now(), pause: Duration::ZERO, going_on: false, round: 0 };
         let mut sent = gate.sent();
+        let mut first = Instant::now();
         while let Some(pass) = self.wait(&gate, plan, &mut stop).await {
             plan.round = pass.round;
             let began = Instant::now();
+            if !plan.going_on || self.job.shows_each_part() {
+                first = began;
+            }
             let result = {
                 let run = self.job.run(&self.id, &gate, &self.context, &self.metrics);
                 tokio::select! {
@@ -137,7 +143,8 @@ impl Driver {
             drop(pass);
             let rows = result.as_ref().ok().map(|run| run.rows);
             plan.going_on = result.as_ref().is_ok_and(|run| run.more);
-            plan.pause = self.after(result, began.elapsed()).max(self.job.shortest_pause(self.interval));
+            plan.pause =
+                self.after(result, began.elapsed(), first.elapsed()).max(self.job.shortest_pause(self.interval));
             plan.since = Instant::now();
             let (who, reads_rows) = (&self.id.to_string(), self.job.reads_rows());
             let cost = gate.sent() - sent;
@@ -210,10 +217,10 @@ impl Driver {
         }
     }
 
-    /// Records what a run came to. Returns the pause until the next.
-    fn after(&mut self, result: Result<Run, Failure>, took: Duration) -> Duration {
+    /// Records what a run came to, which took so long, and so long with the parts before it. Returns the pause until the next.
+    fn after(&mut self, result: Result<Run, Failure>, took: Duration, whole: Duration) -> Duration {
         let now = clock::now();
-        let seconds = took.as_secs_f64();
+        let seconds = if result.is_ok() { whole } else { took }.as_secs_f64();
         match result {
             Ok(run) => {
                 self.context.metrics.source_up(&self.id.source, true);
@@ -226,6 +233,7 @@ impl Driver {
                     return run.more_after;
                 }
                 self.last_success = Some(Instant::now());
+                self.whole = whole;
                 self.metrics.succeeded(seconds, run.rows, now as f64 / 1e6);
                 self.metrics.indexed(run.indexed);
                 let series = self.publish();
@@ -323,7 +331,9 @@ impl Driver {
     }
 
     fn stale_at(&self) -> Option<Instant> {
-        let staleness = (self.interval.max(self.rested).max(self.waits) * STALE_INTERVALS).max(SHORTEST_STALENESS);
+        // Where a read takes longer than its interval, the next result comes no sooner than the last one did.
+        let longest = self.interval.max(self.rested).max(self.waits).max(self.whole);
+        let staleness = (longest * STALE_INTERVALS).max(SHORTEST_STALENESS);
         self.last_success.map(|success| success + staleness)
     }
 }

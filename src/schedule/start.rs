@@ -111,6 +111,7 @@ fn driver(
         failures: 0,
         rested: Duration::ZERO,
         waits: Duration::ZERO,
+        whole: Duration::ZERO,
     }
 }
 

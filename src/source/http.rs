@@ -146,9 +146,11 @@ impl ProbeReader {
 
 impl Probed {
     /// What an operator should know of it.
-    fn note(&self, url: &Url) -> Option<String> {
+    fn note(&self, path: Option<&str>) -> Option<String> {
         let advice = self.outcome.advice()?;
-        Some(format!("{}: {} ({}): {advice}", url.path(), self.outcome, self.detail))
+        // The path is told where it is the pack's. One of the operator's own may be as secret as a password.
+        let path = path.map(|path| format!("{}: ", path.split('?').next().unwrap_or_default())).unwrap_or_default();
+        Some(format!("{path}{} ({}): {advice}", self.outcome, self.detail))
     }
 }
 
@@ -157,7 +159,11 @@ impl Reader for ProbeReader {
     async fn read(&mut self, _now: Micros) -> Result<Reading, Failure> {
         let url = self.of.url(self.probe.path.as_deref());
         let probed = self.probe(&url).await;
-        Ok(Reading { rows: Some(self.rows(&url, &probed)), note: probed.note(&url), ..Reading::default() })
+        Ok(Reading {
+            rows: Some(self.rows(&url, &probed)),
+            note: probed.note(self.probe.path.as_deref()),
+            ..Reading::default()
+        })
     }
 
     async fn examine(&mut self, _now: Micros) -> Result<Examination, Failure> {
@@ -170,7 +176,7 @@ impl Reader for ProbeReader {
             facts.extend(self.reported(document));
         }
         let fatal = false;
-        let message = probed.note(&url).filter(|_| probed.outcome.up() != Some(true));
+        let message = probed.note(self.probe.path.as_deref()).filter(|_| probed.outcome.up() != Some(true));
         let findings = message.map(|message| Finding { fatal, message, sql: None }).into_iter().collect();
         let sample = self.rows(&url, &probed);
         let rows_estimate = i64::try_from(sample.len()).ok();

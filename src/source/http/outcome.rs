@@ -18,7 +18,8 @@ pub enum Outcome {
     Degraded,
     /// The application says that it does not work, whatever the HTTP status.
     Unhealthy,
-    /// Plain text, or nothing, with a status of 200 to 299: the application runs, and tells no more.
+    /// Plain text that says nothing against it, or nothing, with a status of 200 to 299: the application runs, and tells no
+    /// more.
     Text,
     /// A page for people where JSON was asked for: a front page or a login stands in the endpoint's place.
     Html,
@@ -162,17 +163,25 @@ impl fmt::Display for Outcome {
 }
 
 /// What an answer is, by its content first: servers that send `OK` as `text/html` are many.
-enum Content {
+enum Content<'b> {
     Json(Value),
     Html,
-    Text,
+    /// Its text, without the space around it.
+    Text(&'b str),
     Broken,
 }
 
 /// The verdict on an answer that came whole, and its JSON if it is some.
 pub(super) fn judge(probe: &Probe, status: u16, content_type: &str, body: &[u8]) -> (Outcome, Option<Value>) {
     let is_good = (200..=299).contains(&status);
-    match content(content_type, body) {
+    let content = content(content_type, body);
+    // Some frameworks answer `Degraded` or `Unhealthy` and no more, the first of them with 200.
+    if let (Content::Text(word), Some(_)) = (&content, &probe.status)
+        && let Some(outcome @ (Outcome::Degraded | Outcome::Unhealthy)) = meaning(probe, word)
+    {
+        return (outcome, None);
+    }
+    match content {
         Content::Json(document) => {
             let word = probe.status.as_ref().map_or(Outcome::Ok, |status| verdict(probe, status, &document));
             let outcome = match word {
@@ -185,22 +194,28 @@ pub(super) fn judge(probe: &Probe, status: u16, content_type: &str, body: &[u8])
         }
         _ if !is_good => (Outcome::HttpError, None),
         Content::Html if !probe.accept.contains("html") => (Outcome::Html, None),
-        Content::Html | Content::Text => (Outcome::Text, None),
+        Content::Html | Content::Text(_) => (Outcome::Text, None),
         Content::Broken => (Outcome::Unparsable, None),
     }
 }
 
-fn content(content_type: &str, body: &[u8]) -> Content {
+fn content<'b>(content_type: &str, body: &'b [u8]) -> Content<'b> {
     let content_type = content_type.to_ascii_lowercase();
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     let Ok(text) = std::str::from_utf8(body) else { return Content::Broken };
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.is_empty() {
-        return Content::Text;
+        return Content::Text("");
     }
-    if kind.ends_with("/json") || kind.ends_with("+json") || text.starts_with(['{', '[']) {
+    let is_json = kind.ends_with("/json") || kind.ends_with("+json");
+    if is_json || text.starts_with(['{', '[']) {
         // serde_json goes 128 levels deep and refuses what is deeper.
-        return serde_json::from_str(text).map_or(Content::Broken, Content::Json);
+        match serde_json::from_str(text) {
+            Ok(document) => return Content::Json(document),
+            // `[OK] all is well` is no JSON, and was not said to be any.
+            Err(_) if !is_json && text.starts_with('[') => {}
+            Err(_) => return Content::Broken,
+        }
     }
     let begins = |with: &str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
     if begins("<!doctype html") || begins("<html") || (kind == "text/html" && text.starts_with('<')) {
@@ -208,19 +223,27 @@ fn content(content_type: &str, body: &[u8]) -> Content {
     }
     let is_plain = (kind.is_empty() || kind.starts_with("text/"))
         && !text.contains(|c: char| c.is_control() && !c.is_whitespace());
-    if is_plain { Content::Text } else { Content::Broken }
+    if is_plain { Content::Text(text) } else { Content::Broken }
 }
 
 /// What the application says: the first of the pointers that leads to a word, and in which list that stands.
 fn verdict(probe: &Probe, status: &OneOrMany, document: &Value) -> Outcome {
     let said = status.as_slice().iter().find_map(|pointer| pointers::word(document.pointer(pointer)?));
-    let Some(word) = said else { return Outcome::Ok };
-    let stands_in = |list: &[String]| list.iter().any(|known| known.eq_ignore_ascii_case(&word));
+    match said {
+        Some(word) => meaning(probe, &word).unwrap_or(Outcome::Unparsable),
+        // A document that is nothing but a word.
+        None => pointers::word(document).and_then(|word| meaning(probe, &word)).unwrap_or(Outcome::Ok),
+    }
+}
+
+/// What a word means to the pack; none when it does not know it.
+fn meaning(probe: &Probe, word: &str) -> Option<Outcome> {
+    let stands_in = |list: &[String]| list.iter().any(|known| known.eq_ignore_ascii_case(word));
     match () {
-        () if stands_in(&probe.healthy) => Outcome::Ok,
-        () if stands_in(&probe.degraded) => Outcome::Degraded,
-        () if stands_in(&probe.unhealthy) => Outcome::Unhealthy,
-        () => Outcome::Unparsable,
+        () if stands_in(&probe.healthy) => Some(Outcome::Ok),
+        () if stands_in(&probe.degraded) => Some(Outcome::Degraded),
+        () if stands_in(&probe.unhealthy) => Some(Outcome::Unhealthy),
+        () => None,
     }
 }
 

@@ -60,7 +60,9 @@ fn rows_are_the_observation_and_then_what_is_reported() {
         [w, x, None, None, None, None, None, Some("q"), Some("2")],
     ];
     assert_eq!(reader.rows(&of.url(None), &probed), Rows::of(9, &wanted.concat()));
-    assert_eq!(probed.note(&of.url(None)).map(|note| note.starts_with("/x: degraded (HTTP 503): ")), Some(true));
+    let begins = |path, with: &str| probed.note(path).is_some_and(|note| note.starts_with(with));
+    assert!(begins(Some("/health?deep"), "/health: degraded (HTTP 503): "), "the pack's own path");
+    assert!(begins(None, "degraded (HTTP 503): "), "the operator's path may be a secret");
     probed.outcome = Outcome::RateLimited;
     probed.document = None;
     let wanted = [w, x, Some("rate_limited"), None, Some("503"), None, None, None, None];
@@ -82,4 +84,15 @@ fn packs_agree_on_the_families_of_endpoints() {
         }
     }
     assert!(first.contains_key("app_health_up"));
+}
+
+#[test]
+fn a_request_that_was_understood_is_no_verdict() {
+    let packs = crate::pack::builtin().expect("the packs are good");
+    let health = packs.iter().find(|pack| pack.app == "health").expect("there is one");
+    let probe = health.collectors[0].probe.as_ref().expect("it probes");
+    for (body, wanted) in [(r#"{"ok": true, "healthy": false}"#, Outcome::Unhealthy), (r#"{"ok": true}"#, Outcome::Ok)]
+    {
+        assert_eq!(outcome::judge(probe, 200, "application/json", body.as_bytes()).0, wanted, "{body}");
+    }
 }

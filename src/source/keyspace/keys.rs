@@ -41,6 +41,10 @@ const EXPIRED_SHARE: u64 = 10;
 /// A scan that came to nothing, since keys vanished or the connection was lost, is begun anew so many times in all.
 const TRIES: u32 = 3;
 
+/// A scan that nobody went on with for longer, since the budget was spent or the source out of reach, would count together
+/// who was there then and who is there now. Keys of presence live for a minute or more.
+const LONGEST_HOLD_UP: Micros = 60_000_000;
+
 /// Names that a look-up has not brought by then are hashes, until it does.
 const NAMES_PATIENCE: Micros = 30_000_000;
 
@@ -84,6 +88,8 @@ enum State {
 /// A scan under way.
 struct Scanning {
     began: Instant,
+    /// When it was last gone on with.
+    touched: Micros,
     commands: u64,
     /// The connection that the cursor is of; none before the first page.
     epoch: Option<u64>,
@@ -141,29 +147,43 @@ impl KeysReader {
         let bounds = self.bounds();
         let mut scanning = match std::mem::replace(&mut self.state, State::Idle) {
             State::Truncated(failure) => return Err(failure),
+            State::Scanning(scanning) if now.saturating_sub(scanning.touched) > LONGEST_HOLD_UP => {
+                return self.anew(Failure::new(
+                    Reason::BadReply,
+                    "each scan was held up in its middle, so that what was found first is not there any more; raise \
+                     `budget.per_day`, or lengthen the interval",
+                ));
+            }
             State::Scanning(scanning) => scanning,
             State::Idle => match self.keyspace.turn().clone().try_acquire_owned() {
-                Ok(turn) => Box::new(Scanning::new(Tally::new(plan, bounds, now), turn)),
+                Ok(turn) => Box::new(Scanning::new(Tally::new(plan, bounds, now), turn, now)),
                 Err(_) => return Ok(Reading { more_after: Some(TURN_PACE), ..Reading::default() }),
             },
         };
+        scanning.touched = now;
         match scanning.burst(self.keyspace.as_ref(), plan, &self.matching, &pace).await? {
             Burst::More => {
                 self.state = State::Scanning(scanning);
                 Ok(Reading { more_after: Some(pace.rest()), ..Reading::default() })
             }
             Burst::Anew(why) => {
-                self.tries += 1;
-                if self.tries >= TRIES {
-                    return Err(why);
-                }
-                Ok(Reading { more_after: Some(pace.rest()), ..Reading::default() })
+                let rest = pace.rest();
+                Ok(Reading { more_after: Some(rest), ..self.anew(why)? })
             }
             Burst::Whole => {
                 self.tries = 0;
                 Ok(self.result(&scanning))
             }
         }
+    }
+
+    /// What was found means nothing any more.
+    fn anew(&mut self, why: Failure) -> Result<Reading, Failure> {
+        self.tries += 1;
+        if self.tries >= TRIES {
+            return Err(why);
+        }
+        Ok(Reading { more_after: Some(Duration::ZERO), ..Reading::default() })
     }
 
     /// The result of a whole scan.
@@ -207,7 +227,7 @@ impl Reader for KeysReader {
         let keyspace = self.keyspace.as_ref();
         let turn = keyspace.turn().clone().acquire_owned().await;
         let turn = turn.map_err(|_| Failure::new(Reason::Unreachable, "the source is being closed"))?;
-        let mut scanning = Scanning::new(Tally::new(plan, self.bounds(), now), turn);
+        let mut scanning = Scanning::new(Tally::new(plan, self.bounds(), now), turn, now);
         scanning.ask_size(keyspace).await?;
         while !scanning.over && scanning.commands < SAMPLE_COMMANDS && scanning.tally.keys() < SAMPLE_ROWS as usize {
             scanning.scan(keyspace, plan, &self.matching).await?;
@@ -248,9 +268,19 @@ impl Reader for KeysReader {
 }
 
 impl Scanning {
-    fn new(tally: Tally, turn: OwnedSemaphorePermit) -> Self {
+    fn new(tally: Tally, turn: OwnedSemaphorePermit, now: Micros) -> Self {
         let (began, cursor) = (Instant::now(), "0".to_owned());
-        Scanning { began, commands: 0, epoch: None, cursor, over: false, size: Size::Unasked, tally, _turn: turn }
+        Scanning {
+            began,
+            touched: now,
+            commands: 0,
+            epoch: None,
+            cursor,
+            over: false,
+            size: Size::Unasked,
+            tally,
+            _turn: turn,
+        }
     }
 
     /// Sends as many commands as a burst has.

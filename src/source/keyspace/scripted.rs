@@ -27,6 +27,8 @@ pub struct Scripted {
     pub pings: Answers<f64>,
     pub values: Mutex<Vec<(Vec<u8>, u64)>>,
     pub turn: Arc<Semaphore>,
+    /// What was asked for the server's own figures, in its order.
+    pub asked: Mutex<Vec<&'static str>>,
 }
 
 impl Default for Scripted {
@@ -42,6 +44,7 @@ impl Default for Scripted {
             pings: Mutex::default(),
             values: Mutex::default(),
             turn: Arc::new(Semaphore::new(1)),
+            asked: Mutex::default(),
         }
     }
 }
@@ -115,10 +118,12 @@ impl Keyspace for Scripted {
     }
 
     async fn info(&self, _sections: &[String]) -> Result<Vec<(String, String)>, Failure> {
+        self.asked.lock().expect("no test panics with it").push("INFO");
         self.next(&self.infos)
     }
 
     async fn ping(&self) -> Result<f64, Failure> {
+        self.asked.lock().expect("no test panics with it").push("PING");
         self.next(&self.pings)
     }
 }

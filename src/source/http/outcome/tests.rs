@@ -61,12 +61,34 @@ fn content_is_told_by_what_it_is() {
         (200, "text/plain", "\u{1}\u{2}", Outcome::Unparsable),
         (502, "text/html", "<html>Bad gateway", Outcome::HttpError),
         (400, "text/plain", "no", Outcome::HttpError),
+        (200, "text/plain", "[OK] all is well", Outcome::Text),
+        (200, JSON, "[OK] all is well", Outcome::Unparsable),
     ] {
         assert_eq!(verdict_of(status, content_type, body.as_bytes()), wanted, "{status} {content_type} {body}");
     }
     assert_eq!(verdict_of(200, JSON, b"{\"status\": \"\xff\"}"), Outcome::Unparsable);
     let page = judge(&probe(r#", "accept": "text/html""#), 200, "text/html", b"<html>");
     assert_eq!(page.0, Outcome::Text);
+}
+
+#[test]
+fn a_body_that_is_one_word_says_how_it_fares() {
+    for (status, content_type, body, wanted) in [
+        (200, "text/plain", "Degraded", Outcome::Degraded),
+        (503, "text/plain", "Unhealthy\n", Outcome::Unhealthy),
+        (200, "text/plain", "unhealthy", Outcome::Unhealthy),
+        (200, "text/plain", "Healthy", Outcome::Text),
+        (503, "text/plain", "Healthy", Outcome::HttpError),
+        (200, "text/plain", "not unhealthy", Outcome::Text),
+        (200, JSON, "\"unhealthy\"", Outcome::Unhealthy),
+        (200, JSON, "false", Outcome::Unhealthy),
+        (200, JSON, "true", Outcome::Ok),
+        (200, JSON, "\"fine\"", Outcome::Ok),
+    ] {
+        assert_eq!(verdict_of(status, content_type, body.as_bytes()), wanted, "{status} {content_type} {body}");
+    }
+    let without = judge(&Probe { status: None, ..probe("") }, 200, "text/plain", b"unhealthy");
+    assert_eq!(without.0, Outcome::Text);
 }
 
 #[test]

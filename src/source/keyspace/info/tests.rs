@@ -89,3 +89,12 @@ fn odd_lines_cost_nothing_else() {
     let found: Vec<_> = databases(&fields).collect();
     assert_eq!(found, [("db0", None, None), ("db1", None, None), ("db2", Some(5), None)]);
 }
+
+#[tokio::test]
+async fn a_ping_finds_the_connection_that_info_made() {
+    let redis = Arc::new(scripted(Ok(INFO), Ok(13), Ok(0.0005)));
+    let info = pack::Info { sections: Vec::new() };
+    let columns = ["ping_seconds", "used_memory"].map(String::from).to_vec();
+    InfoReader::new(redis.clone(), &info, columns).read(0).await.expect("nothing fails");
+    assert_eq!(*redis.asked.lock().expect("ours"), ["INFO", "PING"]);
+}

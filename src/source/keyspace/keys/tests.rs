@@ -256,3 +256,37 @@ async fn an_examination_is_bounded_and_tells_the_cost() {
     let facts = found.facts.join("\n");
     assert!(facts.contains("1003 commands a scan") && facts.contains("1444320 commands a day"), "{facts}");
 }
+
+#[tokio::test]
+async fn a_scan_that_was_held_up_begins_anew() {
+    let redis = Arc::new(Scripted::of_pages(&[&["p:a:1"], &["p:a:2"]], 5000));
+    let mut reader = reader(&redis, KeysSettings { per_second: 10, ..FAST });
+    assert_eq!(reader.read(NOW).await.expect("nothing fails").rows, None);
+    // The budget was spent, or the gate closed: who was online then has gone, and others came.
+    *redis.pages.lock().expect("ours") = vec![vec![b"p:a:3".to_vec(), b"p:a:5".to_vec()], vec![b"p:b:4".to_vec()]];
+    let mut now = NOW + LONGEST_HOLD_UP;
+    assert_eq!(reader.read(now).await.expect("that long is not too long").rows, None);
+    now += LONGEST_HOLD_UP + 1;
+    let reading = loop {
+        let reading = reader.read(now).await.expect("the second try is whole");
+        if reading.rows.is_some() {
+            break reading;
+        }
+        now += 1;
+    };
+    assert_eq!(reading.rows, rows(&[("a", "2"), ("b", "1")]), "nobody of the first try");
+    // One that is held up each time never comes to an end.
+    let redis = Arc::new(Scripted::of_pages(&vec![&["p:a:1"][..]; 50], 5000));
+    let mut reader = self::reader(&redis, KeysSettings { per_second: 10, ..FAST });
+    let mut parts = 0;
+    let failure = loop {
+        now += LONGEST_HOLD_UP + 1;
+        parts += 1;
+        match reader.read(now).await {
+            Ok(reading) => assert_eq!(reading.rows, None),
+            Err(failure) => break failure,
+        }
+        assert!(parts < 20, "it tells");
+    };
+    assert!(failure.message.contains("budget.per_day"), "{failure}");
+}
