@@ -38,11 +38,12 @@ pub(super) async fn of(settings: &SourceSettings, context: &Context, opened: &Op
             Fitting { packs, settled: settled.map(|()| true) }
         }
         None => {
-            let (names, settled) = followed(settings, context);
+            let Followed { names, settled, fails } = followed(settings, context);
             let own = all.iter().filter(|pack| names.contains(&pack.app) && pack.has_collectors_for(reads));
             let own: Vec<Arc<Pack>> = own.filter(|pack| pack.common.is_none()).cloned().collect();
-            if opened.is_endpoint() && (!own.is_empty() || !settled) {
-                // The application's own pack knows better where its health is told than the URL does.
+            if opened.is_endpoint() && (!own.is_empty() || !(settled || fails)) {
+                // The application's own pack knows better where its health is told than the URL does. While its database fails,
+                // and nobody knows whose it is, the URL is what there is: health is worth most then.
                 packs.clear();
             }
             packs.extend(own);
@@ -102,13 +103,22 @@ async fn detected(all: &[Arc<Pack>], database: &Arc<dyn Source>, gate: &Gate) ->
     Ok(all.iter().filter(fits).cloned().collect())
 }
 
-/// The packs of the application's database, and whether they are known for good.
-fn followed(settings: &SourceSettings, context: &Context) -> (Vec<String>, bool) {
-    let Some(name) = &settings.database else { return (Vec::new(), true) };
+/// What the application's database says of its packs.
+#[derive(Default)]
+struct Followed {
+    names: Vec<String>,
+    /// Whether they are known for good.
+    settled: bool,
+    /// Whether they are not known because the database cannot be asked.
+    fails: bool,
+}
+
+fn followed(settings: &SourceSettings, context: &Context) -> Followed {
+    let Some(name) = &settings.database else { return Followed { settled: true, ..Followed::default() } };
     let database = context.settings.sources.iter().find(|source| source.name == *name);
     if let Some(names) = database.and_then(|database| database.packs.clone()) {
-        return (names, true);
+        return Followed { names, settled: true, fails: false };
     }
     let status = context.board.update(|view| view.sources.get(name.as_str()).cloned()).unwrap_or_default();
-    (status.packs, status.settled)
+    Followed { names: status.packs, settled: status.settled, fails: !status.settled && status.note.is_some() }
 }

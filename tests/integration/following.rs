@@ -78,6 +78,9 @@ async fn the_database_is_down_at_the_start() {
     shows(&exporter, "redis_up", &[], Some(1.0)).await;
     // What the server's own pack says needs no table of the application's.
     shows(&exporter, "pg_up", &[], Some(0.0)).await;
+    // Health is worth most while the database is down, though nobody knows yet whose it is.
+    let of_url = [("target", "web"), ("endpoint", "/")];
+    shows(&exporter, "app_health_up", &of_url, Some(1.0)).await;
     exporter.ready().await;
     assert_eq!(exporter.scrape().await.get("shop_shops", &[]), None);
     cluster.start();
@@ -85,6 +88,7 @@ async fn the_database_is_down_at_the_start() {
     shows(&exporter, "shop_shops", &[], Some(1.0)).await;
     shows(&exporter, "shop_visitors", &[("shop", "north")], Some(2.0)).await;
     shows(&exporter, "shop_up", &[("target", "web"), ("endpoint", "/up")], Some(1.0)).await;
+    shows(&exporter, "app_health_up", &of_url, None).await;
     // Names that are known outlive the database.
     cluster.stop();
     shows(&exporter, "pg_up", &[], Some(0.0)).await;
