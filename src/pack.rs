@@ -119,8 +119,7 @@ impl Collector {
 
     /// Whether a metric grows by what is observed at each read, in place of being replaced.
     pub fn observes(&self, metric: &Metric) -> bool {
-        use crate::family::Kind;
-        self.probe.is_some() && matches!(metric.kind(), Kind::Counter | Kind::Histogram) && !metric.server_total
+        self.probe.is_some() && metric.is_counted()
     }
 }
 
@@ -303,6 +302,12 @@ impl Metric {
             Metric { info: Some(_), .. } => Kind::Info,
             _ => Kind::Gauge,
         }
+    }
+
+    /// Whether it is counted here, so that its values are kept; a server keeps its own totals.
+    pub fn is_counted(&self) -> bool {
+        use crate::family::Kind;
+        matches!(self.kind(), Kind::Counter | Kind::Histogram) && !self.server_total
     }
 
     /// How rows that end in one series are put together.

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 
 use super::raw::{RawConfig, RawSource};
 use super::{Settings, fill, validate};
-use crate::pack::{self, Pack, PackErrors};
+use crate::pack::{self, Pack, PackErrors, Reads};
 use crate::yaml::{self, Complaint, Node, Value};
 
 /// What stands for the file's name in complaints about variables and flags.
@@ -127,33 +127,81 @@ fn read(file: &str, text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Re
     Ok(Draft { file: file.into(), tree, raw: raw.unwrap_or_default(), complaints, unfilled })
 }
 
-/// The sources that well-known variables name: each with the name of the source, and the variable of its token.
-const ENVIRONMENT_SOURCES: [(&str, &str, Option<&str>); 5] = [
-    ("DATABASE_URL", "default", None),
-    ("REDIS_URL", "redis", None),
-    ("UPSTASH_REDIS_REST_URL", "redis", Some("UPSTASH_REDIS_REST_TOKEN")),
-    ("PGBOUNCER_URL", "pgbouncer", None),
-    ("HEALTH_URL", "health", None),
+/// A variable that names a source.
+struct SourceVariable {
+    name: &'static str,
+    /// The variable of its token.
+    token: Option<&'static str>,
+    /// The name of the source.
+    source: &'static str,
+    /// What it must be: a pooled database under another's name would be counted twice.
+    reads: Reads,
+    /// What to write in place of anything else.
+    wanted: &'static str,
+}
+
+/// The sources that well-known variables name.
+const ENVIRONMENT_SOURCES: [SourceVariable; 5] = [
+    SourceVariable {
+        name: "DATABASE_URL",
+        token: None,
+        source: "default",
+        reads: Reads::Database,
+        wanted: "postgres://… or the path of an SQLite file",
+    },
+    SourceVariable {
+        name: "REDIS_URL",
+        token: None,
+        source: "redis",
+        reads: Reads::Redis,
+        wanted: "redis://… or rediss://…; the https:// URL of a Redis goes into UPSTASH_REDIS_REST_URL",
+    },
+    SourceVariable {
+        name: "UPSTASH_REDIS_REST_URL",
+        token: Some("UPSTASH_REDIS_REST_TOKEN"),
+        source: "redis",
+        reads: Reads::Redis,
+        wanted: "https://…",
+    },
+    SourceVariable {
+        name: "PGBOUNCER_URL",
+        token: None,
+        source: "pgbouncer",
+        reads: Reads::Pgbouncer,
+        wanted: "the URL of its admin console, which ends in /pgbouncer; a database that is read through it is DATABASE_URL",
+    },
+    SourceVariable {
+        name: "HEALTH_URL",
+        token: None,
+        source: "health",
+        reads: Reads::Http,
+        wanted: "http://… or https://…",
+    },
 ];
 
 fn sources_from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<RawSource>, ConfigErrors> {
     let given = |name: &str| variable(name).filter(|text| !text.trim().is_empty());
     let mut sources: Vec<RawSource> = Vec::new();
     let mut complaints = Vec::new();
-    for (name, source, token_name) in ENVIRONMENT_SOURCES {
+    for SourceVariable { name, token, source, reads, wanted } in ENVIRONMENT_SOURCES {
         // Both ways to one Redis may be given; one is enough, and RESP is the quicker one.
         let Some(url) = given(name).filter(|_| sources.iter().all(|other| other.name != source)) else { continue };
-        let token = token_name.and_then(given);
-        if let Some(token_name) = token_name.filter(|_| token.is_none()) {
-            complaints.push(complaint(ENVIRONMENT, name, format!("its token is missing: set {token_name} too")));
+        let secret = token.and_then(given);
+        if let Some(token) = token.filter(|_| secret.is_none()) {
+            complaints.push(complaint(ENVIRONMENT, name, format!("its token is missing: set {token} too")));
             continue;
         }
-        match super::address::recognise(&SecretString::from(url.clone()), token.is_some()) {
+        match super::address::recognise(&SecretString::from(url.clone()), secret.is_some()) {
             Err(message) => complaints.push(complaint(ENVIRONMENT, name, message)),
+            Ok((upstream, _)) if upstream.reads() != reads => {
+                let message =
+                    format!("this is the URL of another kind of source ({}); expected {wanted}", upstream.as_str());
+                complaints.push(complaint(ENVIRONMENT, name, message));
+            }
             Ok(_) => sources.push(RawSource {
                 name: source.into(),
                 url: Some(SecretString::from(url)),
-                token: token.map(SecretString::from),
+                token: secret.map(SecretString::from),
                 ..RawSource::default()
             }),
         }

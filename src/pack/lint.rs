@@ -9,6 +9,7 @@ mod upstream;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Collector, Metric, Pack, Rows, Sql, System, sql};
+use crate::family::Kind;
 use crate::yaml::{Complaint, Node, did_you_mean};
 
 /// Everything that is wrong with a pack. `tree` is the file that it was read from, for the lines.
@@ -107,7 +108,7 @@ impl Lint<'_> {
                 self.complain(&at.key("value"), "the default must be a finite number");
             }
             if let Some(gauge) = &parameter.gauge {
-                metric::name(self, pack, gauge, crate::family::Kind::Gauge, &at.key("gauge"));
+                metric::name(self, pack, gauge, Kind::Gauge, &at.key("gauge"));
             } else if !used.contains(name.as_str()) {
                 self.complain(&at, "no SQL uses it and no `gauge` shows it; use it, show it or remove it");
             }
@@ -174,7 +175,7 @@ impl Lint<'_> {
         }
         if let Some(up) = &collector.up {
             let at = at.key("up").key("gauge");
-            metric::name(self, pack, &up.gauge, crate::family::Kind::Gauge, &at);
+            metric::name(self, pack, &up.gauge, Kind::Gauge, &at);
         }
         for (index, metric) in collector.metrics.iter().enumerate() {
             let at = At {
@@ -293,20 +294,21 @@ impl Lint<'_> {
                     ("labels", labels(metric) != labels(other)),
                     ("buckets", metric.buckets != other.buckets),
                 ];
+                let at = At {
+                    path: ["collectors", &index.to_string(), "metrics", &number.to_string()].map(String::from).to_vec(),
+                    place: format!("{}: metric {}", place(&collector.name), metric.name()),
+                };
                 let differs: Vec<&str> =
                     differs.iter().filter(|(_, differs)| *differs).map(|(what, _)| *what).collect();
                 if !differs.is_empty() {
-                    let at = At {
-                        path: ["collectors", &index.to_string(), "metrics", &number.to_string()]
-                            .map(String::from)
-                            .to_vec(),
-                        place: format!("{}: metric {}", place(&collector.name), metric.name()),
-                    };
                     let message = format!(
                         "collector {owner} makes it too, with other {}; make them the same or give it another name",
                         differs.join(" and ")
                     );
                     self.complain(&at, message);
+                } else if metric.is_counted() && **owner == collector.name {
+                    // What was counted is found again by collector and name.
+                    self.complain(&at, "the collector makes it already; make another collector for this one");
                 }
             }
         }

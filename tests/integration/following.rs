@@ -37,7 +37,7 @@ const A_WHILE: Duration = Duration::from_secs(3);
 /// A database, a Redis and an endpoint, none of which says which packs apply.
 fn setup(database: &str, redis: &str, web: &str) -> Setup {
     let setup = Setup::of(database).with_server().sourced("connect_timeout", "1s");
-    let pack = setup.folder.write("shop.yaml", SHOP.to_owned());
+    let pack = setup.folder.write("shop.yaml", SHOP);
     setup
         .with("packs", format!("[\"{}\"]", pack.display()))
         .source("cache", redis)
@@ -118,6 +118,8 @@ async fn the_application_s_own_probe_takes_the_place_of_the_common_one() {
     let setup = setup(&database.url, &redis.url(), &web.url(""));
     let exporter = setup.start().await;
     shows(&exporter, "app_health_up", &[("target", "web"), ("endpoint", "/")], Some(1.0)).await;
+    // That the server's own pack applies does not mean that the application was found.
+    exporter.logs("no pack fits").await;
     database.run("create table shops (id text primary key, name text); insert into shops values ('1', 'north')").await;
     // The database is looked at anew.
     let mut again = setup.clone();

@@ -301,3 +301,17 @@ fn a_token_is_what_stands_between_the_blanks_and_is_not_empty() {
     let errors = load(&overrides(folder.path()), &variable).expect_err("an empty token lets nobody in").to_string();
     assert!(errors.contains("token is empty"), "{errors}");
 }
+
+#[test]
+fn a_variable_names_the_kind_of_source_that_its_name_says() {
+    for (name, url, wanted) in [
+        ("PGBOUNCER_URL", "postgres://app:hunter2@h:6432/shop", "DATABASE_URL"),
+        ("DATABASE_URL", "postgres://app:hunter2@h:6432/pgbouncer", "SQLite"),
+        ("REDIS_URL", "https://:hunter2@h/", "UPSTASH_REDIS_REST_URL"),
+        ("HEALTH_URL", "rediss://:hunter2@h", "http://"),
+    ] {
+        let variable = |asked: &str| (asked == name).then(|| url.to_owned());
+        let errors = load(&Overrides::default(), &variable).expect_err(url).to_string();
+        assert!(errors.contains(name) && errors.contains(wanted) && !errors.contains("hunter2"), "{errors}");
+    }
+}

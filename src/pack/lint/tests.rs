@@ -99,6 +99,7 @@ fn metrics_keep_to_the_rules_of_their_kind() {
         ("{counter: a_total, help: x, labels: [{name: kind, values: [a, a]}]}", "lists a value twice"),
         ("{counter: plants_size_total, help: y, value: size, labels: [kind]}", "makes it too, with other help"),
         ("{counter: plants_size_total, help: x, value: size}", "makes it too, with other labels"),
+        ("{counter: plants_size_total, help: x, value: size, labels: [kind]}", "makes it already"),
     ] {
         expect(&of_metric(metric), wanted);
     }
