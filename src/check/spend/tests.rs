@@ -164,7 +164,7 @@ fn values_of_counters_and_what_a_service_does_not_tell_are_paid_for_too() {
     let pack = Arc::new(crate::pack::load::parse("p", pack).unwrap_or_else(|errors| panic!("{errors}")));
     for (upstream, figures) in [(Upstream::Redis, 2), (Upstream::Upstash, 3)] {
         let settings = settings(vec![source(upstream)]);
-        let report = report(&settings, &settings.sources[0], &[pack.clone()], Some(100_000));
+        let report = report(&settings, &settings.sources[0], std::slice::from_ref(&pack), Some(100_000));
         let each: Vec<u64> = report.parts.iter().map(|part| part.each).collect();
         // 100 SCAN, 2 beside, and up to 200 MGET; PING and INFO, and DBSIZE where INFO does not tell.
         assert_eq!(each, [302, figures], "{upstream:?}");
