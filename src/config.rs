@@ -160,6 +160,9 @@ pub struct SourceSettings {
     pub ca_file: Option<PathBuf>,
     /// The source that is the application's database: it names what Redis keys hold as ids, and says which packs apply.
     pub database: Option<String>,
+    /// Whether its series bear a `source` label even where this exporter reads no other source like it: others, that share the
+    /// configuration, do.
+    pub labelled: bool,
     /// What may be asked of it.
     pub budget: Budget,
     /// How it is read while its application is quiet; none reads as ever.
@@ -294,6 +297,7 @@ impl SourceSettings {
             token: None,
             ca_file: None,
             database: None,
+            labelled: false,
             budget: Budget::default(),
             idle: None,
             packs: None,

@@ -105,6 +105,9 @@ pub async fn run_source(settings: Arc<SourceSettings>, context: Arc<Context>, st
         context.board.update(|view| change(view.sources.entry(name.clone()).or_default()));
     };
     tell(&|status| status.system = settings.upstream.as_str().to_owned());
+    if settings.labelled {
+        context.store.label(&name);
+    }
     let opened = match Opened::of(&settings) {
         Ok(opened) => opened,
         Err(failure) => {

@@ -36,6 +36,8 @@ struct Inner {
     generation: u64,
     /// Collectors that run, whether or not they have anything to show just now.
     running: BTreeSet<CollectorId>,
+    /// Sources whose series always bear a `source` label.
+    labelled: BTreeSet<Arc<str>>,
     collectors: BTreeMap<CollectorId, Contribution>,
     /// What is printed for a name, for every name that a collector publishes and that is not refused.
     merged: BTreeMap<Arc<str>, Arc<Family>>,
@@ -69,6 +71,11 @@ impl Store {
         }
     }
 
+    /// The series of a source bear a `source` label from now on, even where no other source runs its collectors here.
+    pub fn label(&self, source: &Arc<str>) {
+        self.lock().labelled.insert(source.clone());
+    }
+
     /// A source is read no more: what its collectors published goes.
     pub fn withdraw_source(&self, source: &str) {
         self.withdraw_all(|id| &*id.source == source);
@@ -85,6 +92,7 @@ impl Store {
         let gone: BTreeSet<CollectorId> =
             inner.running.iter().chain(inner.collectors.keys()).filter(of).cloned().collect();
         inner.running.retain(|id| !gone.contains(id));
+        inner.labelled.remove(source);
         drop(inner);
         gone.iter().for_each(|id| self.withdraw(id));
     }
@@ -141,9 +149,10 @@ impl Store {
         let several = inner.running.iter().chain(inner.collectors.keys()).filter(|other| same(other));
         let several = several.collect::<BTreeSet<_>>().len() > 1;
         for (other, contribution) in inner.collectors.iter_mut().filter(|(other, _)| same(other)) {
-            if several != contribution.labelled.is_some() {
+            let is_labelled = several || inner.labelled.contains(&other.source);
+            if is_labelled != contribution.labelled.is_some() {
                 touched.extend(names(&contribution.families));
-                contribution.labelled = several.then(|| Arc::new(merge::with_source(contribution, &other.source)));
+                contribution.labelled = is_labelled.then(|| Arc::new(merge::with_source(contribution, &other.source)));
             }
         }
         let (mut series_conflicts, mut family_conflicts) = (0, 0);
@@ -236,6 +245,23 @@ mod tests {
         assert_eq!(printed(&store), both);
         store.withdraw(&other);
         assert_eq!(printed(&store), ["x{a=\"1\"} Number(1.0)"]);
+    }
+
+    #[test]
+    fn a_source_that_others_share_with_us_always_has_its_label() {
+        let store = Store::new(Arc::new(Metrics::new("1")));
+        store.label(&"main".into());
+        let (main, other) = (CollectorId::new("main", "p", "c"), CollectorId::new("other", "p", "d"));
+        for value in [1.0, 2.0] {
+            store.publish(&main, vec![family("x", Kind::Gauge, &[("1", value)])]);
+            store.publish(&other, vec![family("y", Kind::Gauge, &[("1", value)])]);
+            let wanted =
+                [format!("x{{source=\"main\",a=\"1\"}} Number({value:?})"), format!("y{{a=\"1\"}} Number({value:?})")];
+            assert_eq!(printed(&store), wanted);
+        }
+        store.withdraw_source("main");
+        store.publish(&main, vec![family("x", Kind::Gauge, &[("1", 1.0)])]);
+        assert_eq!(printed(&store)[0], "x{a=\"1\"} Number(1.0)", "other settings, other labels");
     }
 
     #[test]

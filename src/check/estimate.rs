@@ -55,7 +55,17 @@ pub(super) fn series(
     let cells: Vec<(&Label, usize)> =
         metric.labels.iter().filter_map(|label| Some((label, cell_of(label.column())?))).collect();
     let mut occurrences: HashMap<Vec<String>, usize> = HashMap::new();
+    let value = metric.value.as_deref().and_then(cell_of);
+    let state = metric.state_label.as_deref();
+    let state = cells.iter().find(|(label, _)| Some(label.name()) == state).map(|(_, cell)| *cell);
+    let is_info = metric.info.is_some() && !cells.is_empty();
     for row in sample.iter() {
+        let has = |cell: Option<usize>| cell.is_none_or(|cell| row.cell(cell).is_some());
+        let says_nothing = is_info && cells.iter().all(|(_, cell)| row.cell(*cell).is_none());
+        if !has(value) || !has(state) || says_nothing {
+            // It tells of another metric, and makes no series of this one.
+            continue;
+        }
         let set =
             cells.iter().map(|(label, cell)| cleaned(label, row.cell(*cell).unwrap_or_default(), guard)).collect();
         *occurrences.entry(set).or_default() += 1;
@@ -133,6 +143,21 @@ mod tests {
         let found = estimate(&["a", "a", "b"], true);
         assert_eq!((found.seen, found.estimate, found.limit), (2, None, 5));
         assert!(!found.overflows());
+    }
+
+    #[test]
+    fn rows_that_say_nothing_of_a_metric_are_none_of_its_series() {
+        let pack = "app: a\ntitle: x\ncollectors:\n  - name: a\n    info: {}\n    metrics:\n      \
+            - {gauge: a_keys, help: x, value: db_keys, labels: [db]}\n      \
+            - {info: a_info, help: x, labels: [redis_version]}\n      \
+            - {gauge: a_role, help: x, state_label: role, labels: [{name: role, values: [master, slave]}]}\n";
+        let pack = crate::pack::load::parse("p", pack).unwrap_or_else(|errors| panic!("{errors}"));
+        let columns = ["db_keys", "db", "redis_version", "role"];
+        let rows = Rows::of(4, &[None, None, Some("7"), Some("master"), Some("3"), Some("db0"), None, None]);
+        for metric in &pack.collectors[0].metrics {
+            let cell_of = |column: &str| columns.iter().position(|known| *known == column);
+            assert_eq!(series(metric, &rows, &cell_of, true, 5, &Guard::new(120)).seen, 1, "{}", metric.name());
+        }
     }
 
     #[test]

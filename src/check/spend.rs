@@ -142,7 +142,7 @@ fn parts(settings: &Settings, of: &SourceSettings, packs: &[Arc<Pack>], keys: Op
         let mine = pack.collectors.iter().filter(|collector| collector.reads() == of.upstream.reads());
         for collector in mine.filter(|collector| !of.skips(&pack.app, &collector.name)) {
             let interval = of.interval_of(&pack.app, collector);
-            let (what, each) = kind(collector, keys, &database);
+            let (what, each) = kind(collector, of.upstream, keys, &database);
             add(what, each, interval);
             if collector.rows.is_some() && !of.audit_interval.is_zero() {
                 add("recount", database(cost::POSTGRES_AUDIT), of.audit_interval.max(interval));
@@ -163,16 +163,28 @@ fn parts(settings: &Settings, of: &SourceSettings, packs: &[Arc<Pack>], keys: Op
     parts
 }
 
-fn kind(collector: &Collector, keys: Option<u64>, database: &dyn Fn(u64) -> u64) -> (&'static str, u64) {
+fn kind(
+    collector: &Collector,
+    upstream: Upstream,
+    keys: Option<u64>,
+    database: &dyn Fn(u64) -> u64,
+) -> (&'static str, u64) {
     if collector.rows.is_some() {
         ("table", database(cost::POSTGRES_ROWS))
     } else if collector.snapshot.is_some() {
         ("snapshot", database(cost::POSTGRES_QUERY))
-    } else if collector.keys.is_some() {
+    } else if let Some(wanted) = &collector.keys {
         // Each SCAN looks at about a thousand keys, whether they fit or not.
-        ("scan of keys", keys.unwrap_or_default().div_ceil(cost::KEYS_A_SCAN) + cost::KEYS_BESIDE)
+        let keys = keys.unwrap_or_default();
+        let scan = keys.div_ceil(cost::KEYS_A_SCAN) + cost::KEYS_BESIDE;
+        if wanted.families.iter().any(|family| family.limit.is_some()) {
+            // How many of the keys are counters is known only when they are looked at.
+            ("scan of keys with their values, at most", scan + keys.div_ceil(cost::KEYS_AN_MGET))
+        } else {
+            ("scan of keys", scan)
+        }
     } else if collector.info.is_some() {
-        ("look at INFO", cost::REDIS_INFO)
+        ("look at INFO", if upstream == Upstream::Upstash { cost::UPSTASH_INFO } else { cost::REDIS_INFO })
     } else if collector.show.is_some() {
         ("figure of the console", cost::PGBOUNCER_SHOW)
     } else {

@@ -40,10 +40,15 @@ impl fmt::Display for Shard {
 }
 
 impl Settings {
-    /// The same settings with the sources that one of several exporters reads. Each source is read by exactly one.
+    /// The same settings with the sources that one of several exporters reads. Each source is read by exactly one, and its series
+    /// have the same labels whichever it is.
     #[must_use]
     pub fn shard(mut self, shard: Shard) -> Settings {
         let all = self.sources.clone();
+        for source in &mut self.sources {
+            let alike = all.iter().filter(|other| other.upstream.reads() == source.upstream.reads());
+            source.labelled = alike.count() > 1;
+        }
         self.sources.retain(|source| place(leader(source, &all), shard.count) == shard.index.get());
         self
     }
@@ -150,6 +155,20 @@ mod tests {
             }
             assert_eq!(part.len() % 2, 0, "{part:?}");
         }
+    }
+
+    #[test]
+    fn labels_do_not_depend_on_who_else_is_read_here() {
+        let settings = settings(&[("a", None), ("b", None), ("cache", Some("a"))]);
+        let mut all = Vec::new();
+        for index in 1..=5 {
+            let part = settings.clone().shard(format!("{index}/5").parse().expect("a shard"));
+            all.extend(part.sources.into_iter().map(|source| (source.name, source.labelled)));
+        }
+        all.sort();
+        let wanted = [("a", true), ("b", true), ("cache", false)];
+        assert_eq!(all, wanted.map(|(name, labelled)| (name.to_owned(), labelled)));
+        assert!(settings.sources.iter().all(|source| !source.labelled), "one exporter of all can tell by itself");
     }
 
     #[test]

@@ -35,8 +35,12 @@ pub mod cost {
     pub const KEYS_A_SCAN: u64 = 1000;
     /// Commands of a scan of keys beside its SCANs.
     pub const KEYS_BESIDE: u64 = 2;
-    /// Redis's own figures.
+    /// Keys whose values one MGET reads.
+    pub const KEYS_AN_MGET: u64 = 500;
+    /// Redis's own figures: INFO and PING.
     pub const REDIS_INFO: u64 = 2;
+    /// The same of Upstash, whose INFO does not list the databases: DBSIZE beside.
+    pub const UPSTASH_INFO: u64 = 3;
     /// One figure of PgBouncer's console.
     pub const PGBOUNCER_SHOW: u64 = 1;
     /// One request of a probe, without redirects.

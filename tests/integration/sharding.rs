@@ -65,7 +65,12 @@ async fn each_row_is_counted_by_exactly_one_exporter() {
         assert_eq!(of, [0.0, rows], "{name}: {again:?}");
     }
     for exporter in &exporters {
-        let sources = exporter.scrape().await.of("rowmetry_source_up", &[]).count();
+        // Else a source's series would be named by who else is read beside it, and none could tell whose they are.
+        let scrape = exporter.scrape().await;
+        for (name, _) in wanted {
+            assert!(scrape.of(name, &[]).all(|(series, _)| series.contains("source=\"")), "{name}");
+        }
+        let sources = scrape.of("rowmetry_source_up", &[]).count();
         assert!((1..=3).contains(&sources), "both have work: {sources}");
     }
 }

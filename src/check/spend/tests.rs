@@ -155,3 +155,20 @@ fn whole_numbers_are_in_groups() {
     let texts: Vec<String> = [0, 999, 1000, 1_234_567].into_iter().map(grouped).collect();
     assert_eq!(texts, ["0", "999", "1,000", "1,234,567"]);
 }
+
+#[test]
+fn values_of_counters_and_what_a_service_does_not_tell_are_paid_for_too() {
+    let pack = "app: p\ntitle: P\ncollectors:\n\
+        - {name: limits, keys: {match: 'l:*', families: [{pattern: 'l:{who}', set: {of: login}, limit: 5}]}, \
+           metrics: [{gauge: p_at_limit, help: x, value: at_limit, labels: [of]}]}\n\
+        - {name: server, info: {}, metrics: [{gauge: p_clients, help: x, value: connected_clients}]}\n";
+    let pack = Arc::new(crate::pack::load::parse("p", pack).unwrap_or_else(|errors| panic!("{errors}")));
+    for (upstream, figures) in [(Upstream::Redis, 2), (Upstream::Upstash, 3)] {
+        let settings = settings(vec![source(upstream)]);
+        let report = report(&settings, &settings.sources[0], std::slice::from_ref(&pack), Some(100_000));
+        let each: Vec<u64> = report.parts.iter().map(|part| part.each).collect();
+        // 100 SCAN, 2 beside, and up to 200 MGET; PING and INFO, and DBSIZE where INFO does not tell.
+        assert_eq!(each, [302, figures], "{upstream:?}");
+        assert!(report.lines()[0].contains("at most"), "{:?}", report.lines());
+    }
+}

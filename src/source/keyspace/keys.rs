@@ -45,6 +45,10 @@ const TRIES: u32 = 3;
 /// who was there then and who is there now. Keys of presence live for a minute or more.
 const LONGEST_HOLD_UP: Micros = 60_000_000;
 
+/// A scan that takes longer counts keys of a short life that are gone when it ends, and says so: those of presence live for
+/// a minute or more.
+const LONG_SCAN: Micros = 60_000_000;
+
 /// Names that a look-up has not brought by then are hashes, until it does.
 const NAMES_PATIENCE: Micros = 30_000_000;
 
@@ -88,7 +92,8 @@ enum State {
 /// A scan under way.
 struct Scanning {
     began: Instant,
-    /// When it was last gone on with.
+    /// When it was begun, and last gone on with.
+    started: Micros,
     touched: Micros,
     commands: u64,
     /// The connection that the cursor is of; none before the first page.
@@ -192,11 +197,7 @@ impl KeysReader {
         let mut reading = Reading { scan: Some(scanning.summary()), ..Reading::default() };
         let Some(what) = tally.overflowed() else {
             reading.rows = Some(tally.rows(plan));
-            reading.note = (scanning.size == Size::Untold).then(|| {
-                "the user may not run DBSIZE, so a FLUSHALL in the middle of a scan would go unnoticed; \
-                 let it (`ACL SETUSER … +dbsize`)"
-                    .to_owned()
-            });
+            reading.note = scanning.note();
             return reading;
         };
         let limit = if tally.keys() >= self.settings.key_limit { self.settings.key_limit } else { GROUP_LIMIT };
@@ -272,6 +273,7 @@ impl Scanning {
         let (began, cursor) = (Instant::now(), "0".to_owned());
         Scanning {
             began,
+            started: now,
             touched: now,
             commands: 0,
             epoch: None,
@@ -392,6 +394,27 @@ impl Scanning {
     /// Whether the server may be another one than at the first page.
     fn is_of_another(&self, keyspace: &dyn Keyspace) -> bool {
         self.epoch.is_some_and(|epoch| epoch != keyspace.epoch())
+    }
+
+    /// What an operator should know of a whole scan.
+    fn note(&self) -> Option<String> {
+        let mut notes = Vec::new();
+        if self.size == Size::Untold {
+            notes.push(
+                "the user may not run DBSIZE, so a FLUSHALL in the middle of a scan would go unnoticed; let it \
+                 (`ACL SETUSER … +dbsize`)"
+                    .to_owned(),
+            );
+        }
+        let took = self.touched.saturating_sub(self.started);
+        if took > LONG_SCAN {
+            notes.push(format!(
+                "a scan takes {} s, so that keys which live no longer than that count although some of them are gone; raise \
+                 `budget.per_second`",
+                took / 1_000_000
+            ));
+        }
+        (!notes.is_empty()).then(|| notes.join(". "))
     }
 
     fn summary(&self) -> Scan {

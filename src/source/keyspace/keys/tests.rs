@@ -290,3 +290,20 @@ async fn a_scan_that_was_held_up_begins_anew() {
     };
     assert!(failure.message.contains("budget.per_day"), "{failure}");
 }
+
+#[tokio::test]
+async fn a_scan_that_takes_long_says_so() {
+    for (pause, tells) in [(LONG_SCAN / 4, false), (LONG_SCAN / 3, true)] {
+        let redis = Arc::new(Scripted::of_pages(&[&["p:a:1"], &["p:a:2"], &["p:a:3"]], 5000));
+        let mut reader = reader(&redis, KeysSettings { per_second: 10, ..FAST });
+        let mut now = NOW;
+        let reading = loop {
+            let reading = reader.read(now).await.expect("nothing fails");
+            if reading.rows.is_some() {
+                break reading;
+            }
+            now += pause;
+        };
+        assert_eq!(reading.note.is_some_and(|note| note.contains("budget.per_second")), tells);
+    }
+}
