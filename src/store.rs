@@ -78,6 +78,7 @@ impl Store {
 
     /// A source is read no more: what its collectors published goes.
     pub fn withdraw_source(&self, source: &str) {
+        self.lock().labelled.remove(source);
         self.withdraw_all(|id| &*id.source == source);
     }
 
@@ -92,7 +93,6 @@ impl Store {
         let gone: BTreeSet<CollectorId> =
             inner.running.iter().chain(inner.collectors.keys()).filter(of).cloned().collect();
         inner.running.retain(|id| !gone.contains(id));
-        inner.labelled.remove(source);
         drop(inner);
         gone.iter().for_each(|id| self.withdraw(id));
     }
