@@ -177,7 +177,9 @@ async fn run_opened(
                     }
                 }
                 let fits = packs::any_fits(settings, &context.settings.packs, running.keys());
-                let none = (!fits && settled).then(|| packs::none_fits(settings, &context.settings.packs));
+                let none = (!fits && settled)
+                    .then(|| packs::none_fits(settings, &context.settings.packs))
+                    .or_else(|| packs::unlinked(settings, &context.settings));
                 if let Some(note) = none.as_ref().filter(|_| !told_none) {
                     tracing::warn!(source = %name, "{note}");
                 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::config::SourceSettings;
+use crate::config::{Settings, SourceSettings};
 use crate::pack::Pack;
 use crate::source::{Opened, Source};
 use crate::telemetry::Failure;
@@ -68,6 +68,19 @@ pub(super) fn any_fits<'r>(
     let is_common = |app: &String| packs.iter().any(|pack| pack.app == *app && pack.common.is_some());
     let may_be_common = settings.upstream.database().is_none() || settings.packs.is_some();
     running.any(|app| may_be_common || !is_common(app))
+}
+
+/// What to tell an operator who has not said whose a source is, where it cannot be guessed.
+pub(super) fn unlinked(source: &SourceSettings, settings: &Settings) -> Option<String> {
+    let databases = settings.sources.iter().filter(|other| other.upstream.database().is_some()).count();
+    let says_nothing = source.packs.is_none() && source.database.is_none() && source.upstream.database().is_none();
+    (says_nothing && databases > 1).then(|| {
+        format!(
+            "there are {databases} databases, and nothing says whose this {} is, so it runs the packs of its kind of server alone: \
+             name its application's database with `database`, or its packs with `packs`",
+            source.upstream.as_str()
+        )
+    })
 }
 
 /// What to tell an operator whose source no pack fits.

@@ -7,6 +7,7 @@ pub mod info;
 pub mod keys;
 mod pattern;
 pub mod refusal;
+mod scanning;
 #[cfg(test)]
 mod scripted;
 mod tally;

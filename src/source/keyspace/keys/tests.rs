@@ -1,6 +1,8 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use super::super::scanning::LONG_SCAN;
 use super::super::scripted::Scripted;
 use super::*;
 use crate::source::Rows;
