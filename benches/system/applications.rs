@@ -32,14 +32,20 @@ const INTERVAL: &str = "4s";
 const SCAN_INTERVAL: &str = "15s";
 /// How often an application's traffic is repeated before the exporter starts, which then has to catch up.
 const BACKLOG: usize = 50;
+/// When the backlog happened: long enough ago that none of it is looked at twice.
+const LONG_AGO: &str = "(now() - interval '3 hours')";
 /// Time between two moments of traffic while the exporter runs.
-const TRAFFIC: Duration = Duration::from_secs(2);
+const TRAFFIC: Duration = Duration::from_secs(20);
+/// Time between two looks at the memory.
+const LOOK: Duration = Duration::from_secs(1);
 /// Memory is steady when it has not grown for so long.
 const STEADY: Duration = Duration::from_secs(30);
 /// Growth that counts as none, in bytes.
 const STEADY_BYTES: u64 = 256 << 10;
 /// The shortest and the longest watch.
 const WATCH: [Duration; 2] = [Duration::from_secs(45), Duration::from_secs(150)];
+/// Time that the reads take which a new configuration begins with.
+const SETTLING: Duration = Duration::from_secs(5);
 /// Time until every collector has been read for the first time.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -66,16 +72,23 @@ pub async fn two(cluster: &Cluster, table: &mut Table) {
 }
 
 /// Resident memory and the page with all applications, everything they have, and every pack that is common to a server.
-pub async fn five(cluster: &Cluster, table: &mut Table) {
+pub async fn five(table: &mut Table) {
+    let cluster = &Cluster::private();
+    let observed = cluster.database().await;
+    observed.run("alter system set shared_preload_libraries = 'pg_stat_statements'").await;
+    observed.pool.close().await;
+    cluster.stop();
+    cluster.start();
     let pooler = PgBouncer::strict(cluster, 2);
     let (mut databases, mut servers, mut endpoints) = (Vec::new(), Vec::new(), Vec::new());
     let mut sources: Vec<(String, String, Option<&str>, String)> = Vec::new();
     for (app, has_redis, has_endpoints) in APPS {
         let database = filled(cluster, app).await;
+        database.run("create extension pg_stat_statements").await;
         database.run(rows(&format!("{app}.sql"))).await;
         let traffic = rows(&format!("{app}_traffic.sql"));
         for _ in 0..BACKLOG {
-            database.run(&traffic).await;
+            database.run(traffic.replace("now()", LONG_AGO)).await;
         }
         let often = intervals(&[app], Reads::Database, ServerKind::Postgres);
         sources.push((app.into(), pooler.url(&database.name), None, often));
@@ -110,7 +123,30 @@ pub async fn five(cluster: &Cluster, table: &mut Table) {
     let exporter = setup.start().await;
     everything_is_read(&exporter).await;
     watch(&exporter, &databases, table).await;
+    as_usual(&exporter).await;
     page(&exporter, table).await;
+}
+
+/// From here on the exporter reads at the usual intervals.
+async fn as_usual(exporter: &Exporter) {
+    let mut setup = exporter.setup.clone();
+    for source in &mut setup.sources {
+        source.remove("intervals");
+        source.remove("interval");
+    }
+    setup.write();
+    exporter.process.signal("HUP");
+    exporter
+        .scrapes("the configuration is read again", |scrape| {
+            match scrape.get("rowmetry_config_reloads_total", &[("outcome", "ok")]) {
+                Some(1.0) => Ok(()),
+                reloads => Err(format!("{reloads:?}")),
+            }
+        })
+        .await;
+    everything_is_read(exporter).await;
+    // Each was read at once, to see where it stands; that does not go on.
+    tokio::time::sleep(SETTLING).await;
 }
 
 /// Waits until each collector of each pack was read, and all of them well.
@@ -143,11 +179,15 @@ async fn watch(exporter: &Exporter, databases: &[(Database<'_>, String)], table:
     let runs = |scrape: &crate::parts::harness::Scrape| scrape.sum("rowmetry_collector_runs_total", &[]);
     let before = runs(&exporter.scrape().await);
     let (mut most, mut grown) = (0, Instant::now());
-    let mut pace = tokio::time::interval(TRAFFIC);
+    let mut pace = tokio::time::interval(LOOK);
+    let mut next = began;
     while began.elapsed() < WATCH[0] || (grown.elapsed() < STEADY && began.elapsed() < WATCH[1]) {
         pace.tick().await;
-        for (database, traffic) in databases {
-            database.run(traffic).await;
+        if Instant::now() >= next {
+            next += TRAFFIC;
+            for (database, traffic) in databases {
+                database.run(traffic).await;
+            }
         }
         let [resident, _] = exporter.process.resident_bytes();
         if resident > most + STEADY_BYTES {
@@ -167,12 +207,17 @@ async fn watch(exporter: &Exporter, databases: &[(Database<'_>, String)], table:
     table.row(
         format!("{name}: resident memory"),
         format!("{}, at its peak {}", mebibytes(resident as f64), mebibytes(peak as f64)),
-        format!("after {:.0} reads in {:.0} s", runs(&scrape) - before, began.elapsed().as_secs_f64()),
+        format!(
+            "after {:.0} reads in {:.0} s, {:.0} keys seen",
+            runs(&scrape) - before,
+            began.elapsed().as_secs_f64(),
+            scrape.sum("rowmetry_collector_seen_keys", &[])
+        ),
         "under 60 MiB",
     );
 }
 
-/// The page against nginx with the same bytes, while everything is still being read.
+/// The page against nginx with the same bytes, while everything is read as usual.
 async fn page(exporter: &Exporter, table: &mut Table) {
     let body = exporter.get("/metrics", "text/plain").await.expect("it answers").body;
     for (name, [ours, theirs]) in against_nginx(exporter, &body).await {

@@ -35,7 +35,7 @@ async fn main() {
         applications::two(&cluster, &mut table).await;
     }
     if wanted("applications") {
-        applications::five(&cluster, &mut table).await;
+        applications::five(&mut table).await;
     }
     if wanted("presence") {
         presence::scan(&mut table).await;

@@ -1,4 +1,4 @@
--- What happens in a moment. Run again and again.
+-- What happens in a while. Run again and again, for a backlog with an earlier time in place of now().
 insert into "AuditLog" ("id", "tenantId", "action", "entityType", "entityId", "createdAt")
 select gen_random_uuid(), 'ctenantbench' || 1 + floor(random() * 50), (enum_range(null::"AuditAction"))[1 + floor(random() * 30)], 'Module', 'e', now() at time zone 'utc'
 from generate_series(1, 200);

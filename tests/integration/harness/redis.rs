@@ -203,6 +203,7 @@ mod tests {
         redis.set((0..5).map(|n| format!("online:a:{n}")), "x");
         assert_eq!(redis.ask::<u64>("DBSIZE"), 1005);
         assert_eq!(redis.calls("set"), 5);
+        assert!(redis.percentiles("set").starts_with("p50="));
         redis.stop();
         redis.start();
         assert_eq!(redis.ask::<u64>("DBSIZE"), 0);
