@@ -38,7 +38,8 @@ test:
 	tests/install.sh
 	INSTA_UPDATE=no $(CARGO) test
 
-# About seven minutes. It prints figures and asserts none; ROWMETRY_BENCH_ROWS=1000000 is quicker.
+# About nine minutes. It prints figures and asserts none; ROWMETRY_BENCH_ROWS=1000000 is quicker, and
+# ROWMETRY_BENCH_ONLY=applications,presence runs those parts alone.
 bench:
 	tests/install.sh bench
 	$(CARGO) bench --bench encode --bench system

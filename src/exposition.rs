@@ -45,6 +45,11 @@ impl Format {
         }
     }
 
+    /// Its place in [`Format::ALL`].
+    const fn index(self) -> usize {
+        self as usize
+    }
+
     /// Appends families.
     pub fn encode(self, families: &[Arc<Family>], out: &mut Vec<u8>) {
         match self {

@@ -213,7 +213,7 @@ mod tests {
     }
 
     fn conflicts(metrics: &Metrics, name: &str) -> f64 {
-        let families = metrics.registry().gather();
+        let families = metrics.gather();
         families.iter().find(|f| f.name() == name).expect("is registered").get_metric()[0].get_counter().get_value()
     }
 

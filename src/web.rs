@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 
 use crate::config::WebSettings;
 use crate::exposition::Bodies;
+use crate::exposition::own::OwnBodies;
 use crate::family::Micros;
 use crate::store::{Board, Store};
 use crate::telemetry::Metrics;
@@ -67,6 +68,7 @@ pub struct WebState {
     /// The time now.
     pub clock: Clock,
     bodies: Arc<Bodies>,
+    own: OwnBodies,
 }
 
 impl WebState {
@@ -81,7 +83,7 @@ impl WebState {
         clock: Clock,
     ) -> Self {
         let bodies = Arc::new(Bodies::new(store.clone()));
-        WebState { store, board, metrics, settings, reload, version, clock, bodies }
+        WebState { store, board, metrics, settings, reload, version, clock, bodies, own: OwnBodies::default() }
     }
 }
 

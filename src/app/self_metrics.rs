@@ -22,7 +22,7 @@ pub fn self_metrics() -> String {
     collector.indexed(true);
     collector.audited(0, 0, 0, 0.0);
     collector.series("metric", 0);
-    reference::self_metrics(&own::families(&metrics.registry().gather()))
+    reference::self_metrics(&own::families(&metrics.gather()))
 }
 
 #[cfg(test)]

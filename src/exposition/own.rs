@@ -1,12 +1,73 @@
-//! Families of the `prometheus` crate, in which Rowmetry keeps its own metrics, in our form.
+//! Families of the `prometheus` crate, in which Rowmetry keeps its own metrics, in our form, and as bodies.
 //!
-//! Counters, gauges and histograms; nothing of ours is a summary or untyped, and those are left out.
+//! A body is kept until its family changes: with many collectors there are thousands of series, and few differ from scrape to
+//! scrape. Counters, gauges and histograms; nothing of ours is a summary or untyped, and those are left out.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
+use super::{Format, gzip};
 use crate::family::{Family, Histogram, Kind, Labels, Series, Value};
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::watched::WatchedFamily;
+
+/// The bodies of our own metrics.
+#[derive(Default)]
+pub struct OwnBodies {
+    kept: [Mutex<Vec<Kept>>; Format::ALL.len()],
+}
+
+/// What one family came to.
+#[derive(Default)]
+struct Kept {
+    /// The family's count of changes that it shows; none before the first time.
+    changes: Option<u64>,
+    plain: Bytes,
+    gzip: Option<Bytes>,
+}
+
+impl OwnBodies {
+    /// Our own metrics as they are now, in parts, each one gzip member where that is asked for; and how many bytes they
+    /// are without it. The end of the format is in the last part.
+    pub fn now(&self, metrics: &Metrics, format: Format, gzipped: bool) -> (Vec<Bytes>, usize) {
+        let mut few = Vec::new();
+        format.encode(&families(&metrics.gather_few()), &mut few);
+        few.extend_from_slice(format.end());
+        let watched = metrics.watched();
+        let mut kept = self.kept[format.index()].lock().unwrap_or_else(PoisonError::into_inner);
+        kept.resize_with(watched.len(), Kept::default);
+        let mut length = few.len();
+        let mut parts = Vec::with_capacity(watched.len() + 1);
+        for (kept, family) in kept.iter_mut().zip(&watched) {
+            kept.bring_up_to_date(family, format);
+            length += kept.plain.len();
+            parts.push(if gzipped { kept.gzipped() } else { kept.plain.clone() });
+        }
+        parts.push(if gzipped { gzip(&few).into() } else { few.into() });
+        (parts, length)
+    }
+}
+
+impl Kept {
+    fn bring_up_to_date(&mut self, family: &WatchedFamily, format: Format) {
+        let changes = family.changes();
+        if self.changes == Some(changes) {
+            return;
+        }
+        let mut plain = Vec::with_capacity(self.plain.len() + self.plain.len() / 8);
+        format.encode(&families(&family.gather()), &mut plain);
+        *self = Kept { changes: Some(changes), plain: plain.into(), gzip: None };
+    }
+
+    fn gzipped(&mut self) -> Bytes {
+        if self.plain.is_empty() {
+            return Bytes::new();
+        }
+        self.gzip.get_or_insert_with(|| gzip(&self.plain).into()).clone()
+    }
+}
 
 /// Our form of gathered families, in their order. A gauge whose name ends in `_info` becomes an info family.
 pub fn families(gathered: &[MetricFamily]) -> Vec<Arc<Family>> {
@@ -43,5 +104,45 @@ fn value(kind: Kind, metric: &Metric) -> Value {
                 native: None,
             }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_says_what_is_true_now() {
+        let metrics = Metrics::new("1");
+        let bodies = OwnBodies::default();
+        let collector = metrics.collector("s", "p", "c");
+        let text = |gzipped| {
+            let (parts, length) = bodies.now(&metrics, Format::Text, gzipped);
+            let bytes: Vec<u8> = parts.concat();
+            let mut text = String::new();
+            if gzipped {
+                let mut decoder = flate2::read::MultiGzDecoder::new(&*bytes);
+                std::io::Read::read_to_string(&mut decoder, &mut text).expect("members of gzip");
+            } else {
+                text = String::from_utf8(bytes).expect("text");
+            }
+            assert_eq!(text.len(), length);
+            text
+        };
+        let labels = "collector=\"c\",pack=\"p\",source=\"s\"";
+        let says = |what: &str, value: u64| {
+            for gzipped in [false, true] {
+                let (text, line) = (text(gzipped), format!("{what}{{{labels}}} {value}\n"));
+                assert!(text.contains(&line), "{line} is not in {text}");
+            }
+        };
+        says("rowmetry_collector_runs_total", 0);
+        collector.succeeded(1.0, 5, 9.0);
+        says("rowmetry_collector_runs_total", 1);
+        says("rowmetry_collector_rows_total", 5);
+        collector.succeeded(1.0, 2, 9.0);
+        says("rowmetry_collector_rows_total", 7);
+        collector.remove();
+        assert!(!text(false).contains(labels), "a reload dropped it");
     }
 }

@@ -235,7 +235,7 @@ impl Play {
 
     /// A metric about the source itself.
     fn told(&self, name: &str) -> f64 {
-        let families = crate::exposition::own::families(&self.context.metrics.registry().gather());
+        let families = crate::exposition::own::families(&self.context.metrics.gather());
         let family = families.iter().find(|family| &*family.name == name).expect("it is there");
         let of = family.series.iter().map(|series| match &series.value {
             Value::Number(value) => *value,

@@ -5,10 +5,12 @@
 
 pub mod collector;
 pub mod source;
+pub mod watched;
 
 use std::sync::Arc;
 
 use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     CounterVec, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry,
@@ -18,6 +20,7 @@ pub use collector::CollectorMetrics;
 use collector::CollectorVecs;
 pub use source::SourceMetrics;
 use source::SourceVecs;
+use watched::{WatchedFamily, Watcher};
 
 /// Bounds of the time to write state, in seconds: an fsync on a good disk to a disk that hangs.
 const STATE_WRITE_BUCKETS: [f64; 8] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 5.0];
@@ -49,6 +52,7 @@ impl ReloadOutcome {
 /// Every self metric. Made once, shared in an [`Arc`].
 pub struct Metrics {
     registry: Registry,
+    watcher: Watcher,
     collectors: Arc<CollectorVecs>,
     sources: Arc<SourceVecs>,
     source_up: IntGaugeVec,
@@ -70,7 +74,7 @@ impl Metrics {
 
     /// Makes all metrics in a registry of their own. `version` is the label of `rowmetry_build_info`.
     pub fn new(version: &str) -> Self {
-        let registry = Registry::new();
+        let (registry, watcher) = (Registry::new(), Watcher::default());
         #[cfg(target_os = "linux")]
         registry
             .register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))
@@ -78,8 +82,8 @@ impl Metrics {
         let build = int_gauges(&registry, "rowmetry_build_info", "Constant 1; the version is a label.", &["version"]);
         build.with_label_values(&[version]).set(1);
         let metrics = Metrics {
-            collectors: Arc::new(CollectorVecs::new(&registry)),
-            sources: Arc::new(SourceVecs::new(&registry)),
+            collectors: Arc::new(CollectorVecs::new(&watcher)),
+            sources: Arc::new(SourceVecs::new(&watcher)),
             source_up: int_gauges(
                 &registry,
                 "rowmetry_source_up",
@@ -147,6 +151,7 @@ impl Metrics {
                 "Connections refused because as many as allowed were open.",
             ),
             registry,
+            watcher,
         };
         for format in Metrics::FORMATS {
             metrics.scrape_seconds.with_label_values(&[format]);
@@ -158,9 +163,23 @@ impl Metrics {
         metrics
     }
 
-    /// Where all of them are registered, for `gather`.
-    pub fn registry(&self) -> &Registry {
-        &self.registry
+    /// All of them, by name.
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        let watched = self.watched();
+        let mut all: Vec<_> =
+            self.gather_few().into_iter().chain(watched.iter().flat_map(WatchedFamily::gather)).collect();
+        all.sort_by(|a, b| a.name().cmp(b.name()));
+        all
+    }
+
+    /// Those that have a series for each collector or source, which may be thousands.
+    pub fn watched(&self) -> Vec<WatchedFamily> {
+        self.watcher.families()
+    }
+
+    /// All the others: few, and different at each look.
+    pub fn gather_few(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
     }
 
     /// The metrics of one collector; their closed label sets exist at 0 from here on. Make it once a collector.

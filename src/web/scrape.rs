@@ -1,11 +1,10 @@
-//! `GET /metrics`: what the store holds, from the encoded bodies, and our own metrics, encoded each time.
+//! `GET /metrics`: what the store holds, from the encoded bodies, and our own metrics, of which those are encoded that changed.
 //!
 //! The two never share a family: packs may not use our prefixes. A scraper's own timeout
 //! (`X-Prometheus-Scrape-Timeout-Seconds`) needs no heed, since everything is in memory.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY,
 };
@@ -13,7 +12,7 @@ use hyper::{Response, StatusCode};
 
 use super::WebState;
 use super::reply::{Parts, plain};
-use crate::exposition::{self, Encoded, Format};
+use crate::exposition;
 
 /// The reply to a scrape.
 pub(super) async fn metrics(web: &Arc<WebState>, headers: &HeaderMap) -> Response<Parts> {
@@ -34,9 +33,11 @@ pub(super) async fn metrics(web: &Arc<WebState>, headers: &HeaderMap) -> Respons
             }
         }
     };
-    let own = own(web, format);
-    web.metrics.scraped(format.as_str(), ((web.clock)() - began).max(0) as f64 / 1e6, body.plain.len() + own.len());
-    let mut response = Response::new(parts(body, own, gzipped));
+    let (own, own_length) = web.own.now(&web.metrics, format, gzipped);
+    let length = body.plain.len() + own_length;
+    web.metrics.scraped(format.as_str(), ((web.clock)() - began).max(0) as f64 / 1e6, length);
+    let body = if gzipped { body.gzip.unwrap_or_else(|| exposition::gzip(&body.plain).into()) } else { body.plain };
+    let mut response = Response::new(Parts::new(std::iter::once(body).chain(own)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(version.content_type()));
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
@@ -44,21 +45,6 @@ pub(super) async fn metrics(web: &Arc<WebState>, headers: &HeaderMap) -> Respons
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response
-}
-
-fn own(web: &WebState, format: Format) -> Vec<u8> {
-    let families = exposition::own::families(&web.metrics.registry().gather());
-    let mut own = Vec::new();
-    format.encode(&families, &mut own);
-    own.extend_from_slice(format.end());
-    own
-}
-
-fn parts(body: Encoded, own: Vec<u8>, gzipped: bool) -> Parts {
-    match body.gzip {
-        Some(gzip) if gzipped => Parts::new([gzip, Bytes::from(exposition::gzip(&own))]),
-        _ => Parts::new([body.plain, Bytes::from(own)]),
-    }
 }
 
 fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {

@@ -154,11 +154,11 @@ async fn the_application_s_own_probe_takes_the_place_of_the_common_one() {
 async fn whose_a_redis_is_cannot_be_guessed_among_two_databases() {
     let (one, other) = (Cluster::shared().database().await, Cluster::shared().database().await);
     let redis = Redis::new();
-    let setup = Setup::of(&one.url).source("other", &other.url).source("cache", &redis.url());
-    let exporter = setup.start().await;
+    let setup = || Setup::of(&one.url).source("other", &other.url).source("cache", &redis.url());
+    let exporter = setup().start().await;
     shows(&exporter, "redis_up", &[], Some(1.0)).await;
     exporter.logs("nothing says whose this redis is").await;
-    let told = setup.sourced("database", "app").start().await;
+    let told = setup().sourced("database", "app").start().await;
     shows(&told, "redis_up", &[], Some(1.0)).await;
     assert!(!told.log_text().contains("nothing says whose"), "{}", told.log_text());
 }

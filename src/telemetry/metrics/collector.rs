@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::{MetricVec, MetricVecBuilder};
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
-use super::{gauges, int_counters, int_gauges};
+use super::watched::{Watched, Watcher};
 use crate::telemetry::{Ignored, Reason, Replaced, State};
 
 const ID: [&str; 3] = ["source", "pack", "collector"];
@@ -20,54 +20,52 @@ const ID_AND_METRIC: [&str; 4] = ["source", "pack", "collector", "metric"];
 pub(super) struct CollectorVecs {
     /// The metrics that have series here, by collector, so that whoever removes a collector removes theirs too.
     shown: Mutex<BTreeMap<[String; 3], BTreeSet<String>>>,
-    up: IntGaugeVec,
-    state: IntGaugeVec,
-    duration: GaugeVec,
-    runs: IntCounterVec,
-    failures: IntCounterVec,
-    last_success: GaugeVec,
-    interval: GaugeVec,
-    rows: IntCounterVec,
-    ignored: IntCounterVec,
-    horizon_lag: GaugeVec,
-    look_back: GaugeVec,
-    behind: GaugeVec,
-    seen_keys: IntGaugeVec,
-    seen_keys_dropped: IntCounterVec,
-    settled_only: IntGaugeVec,
-    indexed: IntGaugeVec,
-    epochs: IntCounterVec,
-    audit_missing: IntGaugeVec,
-    audit_extra: IntGaugeVec,
-    audit_deleted: IntGaugeVec,
-    audit_last: GaugeVec,
-    series: IntGaugeVec,
-    overflow: IntCounterVec,
-    replaced: IntCounterVec,
-    scan_commands: IntCounterVec,
-    scan_keys: IntGaugeVec,
-    scan_seconds: GaugeVec,
-    scan_truncated: IntGaugeVec,
+    up: Watched<IntGaugeVec>,
+    state: Watched<IntGaugeVec>,
+    duration: Watched<GaugeVec>,
+    runs: Watched<IntCounterVec>,
+    failures: Watched<IntCounterVec>,
+    last_success: Watched<GaugeVec>,
+    interval: Watched<GaugeVec>,
+    rows: Watched<IntCounterVec>,
+    ignored: Watched<IntCounterVec>,
+    horizon_lag: Watched<GaugeVec>,
+    look_back: Watched<GaugeVec>,
+    behind: Watched<GaugeVec>,
+    seen_keys: Watched<IntGaugeVec>,
+    seen_keys_dropped: Watched<IntCounterVec>,
+    settled_only: Watched<IntGaugeVec>,
+    indexed: Watched<IntGaugeVec>,
+    epochs: Watched<IntCounterVec>,
+    audit_missing: Watched<IntGaugeVec>,
+    audit_extra: Watched<IntGaugeVec>,
+    audit_deleted: Watched<IntGaugeVec>,
+    audit_last: Watched<GaugeVec>,
+    series: Watched<IntGaugeVec>,
+    overflow: Watched<IntCounterVec>,
+    replaced: Watched<IntCounterVec>,
+    scan_commands: Watched<IntCounterVec>,
+    scan_keys: Watched<IntGaugeVec>,
+    scan_seconds: Watched<GaugeVec>,
+    scan_truncated: Watched<IntGaugeVec>,
 }
 
 impl CollectorVecs {
-    pub(super) fn new(registry: &Registry) -> Self {
-        let gauge = |name, help| gauges(registry, name, help, &ID);
-        let whole = |name, help| int_gauges(registry, name, help, &ID);
-        let counter = |name, help| int_counters(registry, name, help, &ID);
+    pub(super) fn new(watcher: &Watcher) -> Self {
+        let gauge = |name, help| watcher.gauges(name, help, &ID);
+        let whole = |name, help| watcher.int_gauges(name, help, &ID);
+        let counter = |name, help| watcher.int_counters(name, help, &ID);
         CollectorVecs {
             shown: Mutex::default(),
             up: whole("rowmetry_collector_up", "Whether the collector's last run succeeded."),
-            state: int_gauges(
-                registry,
+            state: watcher.int_gauges(
                 "rowmetry_collector_state",
                 "What the collector's last run came to: 1 for the state it is in, 0 for the others.",
                 &ID_AND_STATE,
             ),
             duration: gauge("rowmetry_collector_duration_seconds", "How long the last run took."),
             runs: counter("rowmetry_collector_runs_total", "Runs that ended, whatever came of them."),
-            failures: int_counters(
-                registry,
+            failures: watcher.int_counters(
                 "rowmetry_collector_failures_total",
                 "Runs that failed, by reason.",
                 &ID_AND_REASON,
@@ -81,8 +79,7 @@ impl CollectorVecs {
                 "Time between two runs now; longer than configured where the database's share of time, a budget or a quiet application says so.",
             ),
             rows: counter("rowmetry_collector_rows_total", "New rows that were counted."),
-            ignored: int_counters(
-                registry,
+            ignored: watcher.int_counters(
                 "rowmetry_rows_ignored_total",
                 "Rows that were read and not counted, by reason.",
                 &ID_AND_REASON,
@@ -117,15 +114,13 @@ impl CollectorVecs {
             audit_extra: whole("rowmetry_audit_extra_rows", "Rows counted that a recount could not explain."),
             audit_deleted: whole("rowmetry_audit_deleted_rows", "Rows counted and since deleted from the table."),
             audit_last: gauge("rowmetry_audit_last_timestamp_seconds", "When the last recount ended."),
-            series: int_gauges(registry, "rowmetry_metric_series", "Series of a metric.", &ID_AND_METRIC),
-            overflow: int_counters(
-                registry,
+            series: watcher.int_gauges("rowmetry_metric_series", "Series of a metric.", &ID_AND_METRIC),
+            overflow: watcher.int_counters(
                 "rowmetry_series_overflow_total",
                 "Rows or label sets that went to the overflow series because the metric had all it may have.",
                 &ID_AND_METRIC,
             ),
-            replaced: int_counters(
-                registry,
+            replaced: watcher.int_counters(
                 "rowmetry_labels_replaced_total",
                 "Label values replaced because they looked like personal data, or were too long.",
                 &ID_AND_REASON,
@@ -156,19 +151,19 @@ impl CollectorMetrics {
         let handle = CollectorMetrics { vecs, id: Arc::new([source.into(), pack.into(), collector.into()]) };
         let id = handle.id();
         for vec in [&handle.vecs.runs, &handle.vecs.rows, &handle.vecs.seen_keys_dropped, &handle.vecs.epochs] {
-            vec.with_label_values(&id);
+            vec.change().with_label_values(&id);
         }
         for state in State::ALL {
-            handle.vecs.state.with_label_values(&handle.id_and(state.as_str()));
+            handle.vecs.state.change().with_label_values(&handle.id_and(state.as_str()));
         }
         for reason in Reason::ALL {
-            handle.vecs.failures.with_label_values(&handle.id_and(reason.as_str()));
+            handle.vecs.failures.change().with_label_values(&handle.id_and(reason.as_str()));
         }
         for reason in Ignored::ALL {
-            handle.vecs.ignored.with_label_values(&handle.id_and(reason.as_str()));
+            handle.vecs.ignored.change().with_label_values(&handle.id_and(reason.as_str()));
         }
         for reason in Replaced::ALL {
-            handle.vecs.replaced.with_label_values(&handle.id_and(reason.as_str()));
+            handle.vecs.replaced.change().with_label_values(&handle.id_and(reason.as_str()));
         }
         handle
     }
@@ -177,78 +172,87 @@ impl CollectorMetrics {
     pub fn succeeded(&self, duration: f64, rows_new: u64, now: f64) {
         let id = self.id();
         self.ended(State::Ok, duration);
-        self.vecs.rows.with_label_values(&id).inc_by(rows_new);
-        self.vecs.last_success.with_label_values(&id).set(now);
+        self.vecs.rows.change().with_label_values(&id).inc_by(rows_new);
+        self.vecs.last_success.change().with_label_values(&id).set(now);
     }
 
     /// A run failed, after so many seconds.
     pub fn failed(&self, reason: Reason, duration: f64) {
         self.ended(reason.state(), duration);
-        self.vecs.failures.with_label_values(&self.id_and(reason.as_str())).inc();
+        self.vecs.failures.change().with_label_values(&self.id_and(reason.as_str())).inc();
     }
 
     /// Rows were read and not counted.
     pub fn ignored(&self, reason: Ignored, rows: u64) {
-        self.vecs.ignored.with_label_values(&self.id_and(reason.as_str())).inc_by(rows);
+        if rows == 0 {
+            return;
+        }
+        self.vecs.ignored.change().with_label_values(&self.id_and(reason.as_str())).inc_by(rows);
     }
 
     /// Label values were replaced.
     pub fn replaced(&self, reason: Replaced, values: u64) {
-        self.vecs.replaced.with_label_values(&self.id_and(reason.as_str())).inc_by(values);
+        if values == 0 {
+            return;
+        }
+        self.vecs.replaced.change().with_label_values(&self.id_and(reason.as_str())).inc_by(values);
     }
 
     /// Time between two runs now, in seconds.
     pub fn interval(&self, seconds: f64) {
-        self.vecs.interval.with_label_values(&self.id()).set(seconds);
+        self.vecs.interval.change().with_label_values(&self.id()).set(seconds);
     }
 
     /// Age of the settled horizon, in seconds.
     pub fn horizon_lag(&self, seconds: f64) {
-        self.vecs.horizon_lag.with_label_values(&self.id()).set(seconds);
+        self.vecs.horizon_lag.change().with_label_values(&self.id()).set(seconds);
     }
 
     /// How far back the last read looked, in seconds.
     pub fn look_back(&self, seconds: f64) {
-        self.vecs.look_back.with_label_values(&self.id()).set(seconds);
+        self.vecs.look_back.change().with_label_values(&self.id()).set(seconds);
     }
 
     /// Age of the newest row read while more wait, in seconds; 0 when none waits.
     pub fn behind(&self, seconds: f64) {
-        self.vecs.behind.with_label_values(&self.id()).set(seconds);
+        self.vecs.behind.change().with_label_values(&self.id()).set(seconds);
     }
 
     /// A scan of keys ended.
     pub fn scanned(&self, commands: u64, keys: u64, seconds: f64, truncated: bool) {
         let id = self.id();
-        self.vecs.scan_commands.with_label_values(&id).inc_by(commands);
-        self.vecs.scan_keys.with_label_values(&id).set(i64::try_from(keys).unwrap_or(i64::MAX));
-        self.vecs.scan_seconds.with_label_values(&id).set(seconds);
-        self.vecs.scan_truncated.with_label_values(&id).set(truncated.into());
+        self.vecs.scan_commands.change().with_label_values(&id).inc_by(commands);
+        self.vecs.scan_keys.change().with_label_values(&id).set(i64::try_from(keys).unwrap_or(i64::MAX));
+        self.vecs.scan_seconds.change().with_label_values(&id).set(seconds);
+        self.vecs.scan_truncated.change().with_label_values(&id).set(truncated.into());
     }
 
     /// How many keys are remembered.
     pub fn seen_keys(&self, keys: usize) {
-        self.vecs.seen_keys.with_label_values(&self.id()).set(whole(keys));
+        self.vecs.seen_keys.change().with_label_values(&self.id()).set(whole(keys));
     }
 
     /// Keys were forgotten to keep to the bound.
     pub fn seen_keys_dropped(&self, keys: u64) {
-        self.vecs.seen_keys_dropped.with_label_values(&self.id()).inc_by(keys);
+        if keys == 0 {
+            return;
+        }
+        self.vecs.seen_keys_dropped.change().with_label_values(&self.id()).inc_by(keys);
     }
 
     /// Whether only settled rows are read.
     pub fn settled_only(&self, only: bool) {
-        self.vecs.settled_only.with_label_values(&self.id()).set(only.into());
+        self.vecs.settled_only.change().with_label_values(&self.id()).set(only.into());
     }
 
     /// Whether an index serves the read.
     pub fn indexed(&self, indexed: bool) {
-        self.vecs.indexed.with_label_values(&self.id()).set(indexed.into());
+        self.vecs.indexed.change().with_label_values(&self.id()).set(indexed.into());
     }
 
     /// Counting began anew: the database is another or a restored one.
     pub fn epoch_began(&self) {
-        self.vecs.epochs.with_label_values(&self.id()).inc();
+        self.vecs.epochs.change().with_label_values(&self.id()).inc();
     }
 
     /// A recount ended, `now` in seconds since 1970.
@@ -257,22 +261,27 @@ impl CollectorMetrics {
         for (vec, rows) in
             [(&self.vecs.audit_missing, missing), (&self.vecs.audit_extra, extra), (&self.vecs.audit_deleted, deleted)]
         {
-            vec.with_label_values(&id).set(whole(rows));
+            vec.change().with_label_values(&id).set(whole(rows));
         }
-        self.vecs.audit_last.with_label_values(&id).set(now);
+        self.vecs.audit_last.change().with_label_values(&id).set(now);
     }
 
     /// How many series a metric has. Its overflow counter exists at 0 from here on.
     pub fn series(&self, metric: &str, series: usize) {
-        self.remember(metric);
-        self.vecs.series.with_label_values(&self.id_and(metric)).set(whole(series));
-        self.vecs.overflow.with_label_values(&self.id_and(metric));
+        let (labels, series) = (self.id_and(metric), whole(series));
+        if self.remember(metric) {
+            self.vecs.overflow.change().with_label_values(&labels);
+        } else if self.vecs.series.look().with_label_values(&labels).get() == series {
+            return;
+        }
+        self.vecs.series.change().with_label_values(&labels).set(series);
     }
 
     /// Rows or label sets of a metric went to the overflow series.
     pub fn overflowed(&self, metric: &str, n: u64) {
-        self.remember(metric);
-        self.vecs.overflow.with_label_values(&self.id_and(metric)).inc_by(n);
+        if self.remember(metric) || n > 0 {
+            self.vecs.overflow.change().with_label_values(&self.id_and(metric)).inc_by(n);
+        }
     }
 
     /// Takes every series of the collector away: a reload dropped it.
@@ -320,19 +329,23 @@ impl CollectorMetrics {
 
     fn ended(&self, now: State, duration: f64) {
         let id = self.id();
-        self.vecs.up.with_label_values(&id).set((now == State::Ok).into());
+        self.vecs.up.change().with_label_values(&id).set((now == State::Ok).into());
         for state in State::ALL {
-            self.vecs.state.with_label_values(&self.id_and(state.as_str())).set((state == now).into());
+            // They are there since the handle was made, and mostly stay as they are.
+            let (labels, on) = (self.id_and(state.as_str()), (state == now).into());
+            if self.vecs.state.look().with_label_values(&labels).get() != on {
+                self.vecs.state.change().with_label_values(&labels).set(on);
+            }
         }
-        self.vecs.duration.with_label_values(&id).set(duration);
-        self.vecs.runs.with_label_values(&id).inc();
+        self.vecs.duration.change().with_label_values(&id).set(duration);
+        self.vecs.runs.change().with_label_values(&id).inc();
     }
 
-    fn remember(&self, metric: &str) {
+    /// Whether the metric is new here.
+    fn remember(&self, metric: &str) -> bool {
         let mut shown = self.vecs.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        if !shown.get(&*self.id).is_some_and(|metrics| metrics.contains(metric)) {
-            shown.entry((*self.id).clone()).or_default().insert(metric.into());
-        }
+        let is_known = shown.get(&*self.id).is_some_and(|metrics| metrics.contains(metric));
+        !is_known && shown.entry((*self.id).clone()).or_default().insert(metric.into())
     }
 
     fn id(&self) -> [&str; 3] {
@@ -354,9 +367,9 @@ fn whole(n: impl TryInto<i64>) -> i64 {
     n.try_into().unwrap_or(i64::MAX)
 }
 
-fn forget<T: MetricVecBuilder>(vec: &MetricVec<T>, labels: &[&str]) {
+fn forget<T: MetricVecBuilder>(vec: &Watched<MetricVec<T>>, labels: &[&str]) {
     // What has no series yet has nothing to forget.
-    let _ = vec.remove_label_values(labels);
+    let _ = vec.change().remove_label_values(labels);
 }
 
 #[cfg(test)]
@@ -365,7 +378,7 @@ mod tests {
 
     /// Every series of one collector as `name{last label} value`.
     fn lines(metrics: &Metrics) -> Vec<String> {
-        let text = prometheus::TextEncoder::new().encode_to_string(&metrics.registry().gather()).expect("encodes");
+        let text = prometheus::TextEncoder::new().encode_to_string(&metrics.gather()).expect("encodes");
         text.lines().filter(|line| !line.starts_with('#') && line.contains("collector=")).map(String::from).collect()
     }
 

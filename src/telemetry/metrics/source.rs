@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec, Registry};
+use prometheus::{CounterVec, GaugeVec, IntCounterVec, IntGaugeVec};
 
-use super::{counters, gauges, int_counters, int_gauges};
+use super::watched::{Watched, Watcher};
 
 const SOURCE: [&str; 1] = ["source"];
 const SOURCE_AND_BUDGET: [&str; 2] = ["source", "budget"];
@@ -17,50 +17,38 @@ const STATEMENTS: &str = "statements";
 const AWAKE_SECONDS: &str = "awake_seconds";
 
 pub(super) struct SourceVecs {
-    statements: IntCounterVec,
-    awake: CounterVec,
-    limit: GaugeVec,
-    spent: GaugeVec,
-    exhausted: IntGaugeVec,
-    idle: IntGaugeVec,
+    statements: Watched<IntCounterVec>,
+    awake: Watched<CounterVec>,
+    limit: Watched<GaugeVec>,
+    spent: Watched<GaugeVec>,
+    exhausted: Watched<IntGaugeVec>,
+    idle: Watched<IntGaugeVec>,
 }
 
 impl SourceVecs {
-    pub(super) fn new(registry: &Registry) -> Self {
+    pub(super) fn new(watcher: &Watcher) -> Self {
         SourceVecs {
-            statements: int_counters(
-                registry,
-                "rowmetry_source_statements_total",
+            statements: watcher.int_counters("rowmetry_source_statements_total",
                 "Statements, commands or requests sent to the source; a connection made counts as one.",
                 &SOURCE,
             ),
-            awake: counters(
-                registry,
-                "rowmetry_source_awake_seconds_total",
+            awake: watcher.counters("rowmetry_source_awake_seconds_total",
                 "Time that our reads kept the source awake, if it suspends when idle: estimated from the gaps between them.",
                 &SOURCE,
             ),
-            limit: gauges(
-                registry,
-                "rowmetry_source_budget_limit",
+            limit: watcher.gauges("rowmetry_source_budget_limit",
                 "What may be spent on the source in 24 hours; absent where nothing bounds it.",
                 &SOURCE_AND_BUDGET,
             ),
-            spent: gauges(
-                registry,
-                "rowmetry_source_budget_spent",
+            spent: watcher.gauges("rowmetry_source_budget_spent",
                 "What was spent on the source in the last 24 hours, since Rowmetry began to read it.",
                 &SOURCE_AND_BUDGET,
             ),
-            exhausted: int_gauges(
-                registry,
-                "rowmetry_source_budget_exhausted",
+            exhausted: watcher.int_gauges("rowmetry_source_budget_exhausted",
                 "Whether nothing is read because the source's budget is spent.",
                 &SOURCE,
             ),
-            idle: int_gauges(
-                registry,
-                "rowmetry_source_idle",
+            idle: watcher.int_gauges("rowmetry_source_idle",
                 "Whether the source's application is quiet, so that it is read in rounds only.",
                 &SOURCE,
             ),
@@ -86,30 +74,31 @@ impl SourceMetrics {
 
     /// So many statements were sent.
     pub fn sent(&self, statements: u64) {
-        self.vecs.statements.with_label_values(&[&*self.source]).inc_by(statements);
+        self.vecs.statements.change().with_label_values(&[&*self.source]).inc_by(statements);
     }
 
     /// What may be spent in 24 hours: statements, and seconds awake.
     pub fn limited(&self, statements: Option<u64>, awake: Option<f64>) {
         for (budget, limit) in [(STATEMENTS, statements.map(|limit| limit as f64)), (AWAKE_SECONDS, awake)] {
             if let Some(limit) = limit {
-                self.vecs.limit.with_label_values(&[&*self.source, budget]).set(limit);
+                self.vecs.limit.change().with_label_values(&[&*self.source, budget]).set(limit);
             }
         }
     }
 
     /// What was spent in the last 24 hours.
     pub fn spent(&self, statements: f64, awake: f64) {
-        self.vecs.spent.with_label_values(&[&*self.source, STATEMENTS]).set(statements);
-        self.vecs.spent.with_label_values(&[&*self.source, AWAKE_SECONDS]).set(awake);
+        self.vecs.spent.change().with_label_values(&[&*self.source, STATEMENTS]).set(statements);
+        self.vecs.spent.change().with_label_values(&[&*self.source, AWAKE_SECONDS]).set(awake);
     }
 
     /// How it is read, and for how many seconds it was kept awake so far.
     pub fn governed(&self, idle: bool, exhausted: bool, awake: f64) {
         let source = [&*self.source];
-        self.vecs.idle.with_label_values(&source).set(idle.into());
-        self.vecs.exhausted.with_label_values(&source).set(exhausted.into());
-        let counted = self.vecs.awake.with_label_values(&source);
+        self.vecs.idle.change().with_label_values(&source).set(idle.into());
+        self.vecs.exhausted.change().with_label_values(&source).set(exhausted.into());
+        let change = self.vecs.awake.change();
+        let counted = change.with_label_values(&source);
         counted.inc_by((awake - counted.get()).max(0.0));
     }
 
@@ -117,13 +106,13 @@ impl SourceMetrics {
     pub fn remove(&self) {
         let source = [&*self.source];
         // A series that never was is not missed.
-        let _ = self.vecs.statements.remove_label_values(&source);
-        let _ = self.vecs.awake.remove_label_values(&source);
-        let _ = self.vecs.exhausted.remove_label_values(&source);
-        let _ = self.vecs.idle.remove_label_values(&source);
+        let _ = self.vecs.statements.change().remove_label_values(&source);
+        let _ = self.vecs.awake.change().remove_label_values(&source);
+        let _ = self.vecs.exhausted.change().remove_label_values(&source);
+        let _ = self.vecs.idle.change().remove_label_values(&source);
         for budget in [STATEMENTS, AWAKE_SECONDS] {
-            let _ = self.vecs.limit.remove_label_values(&[&*self.source, budget]);
-            let _ = self.vecs.spent.remove_label_values(&[&*self.source, budget]);
+            let _ = self.vecs.limit.change().remove_label_values(&[&*self.source, budget]);
+            let _ = self.vecs.spent.change().remove_label_values(&[&*self.source, budget]);
         }
     }
 }
@@ -133,7 +122,7 @@ mod tests {
     use crate::telemetry::metrics::Metrics;
 
     fn lines(metrics: &Metrics) -> Vec<String> {
-        let text = prometheus::TextEncoder::new().encode_to_string(&metrics.registry().gather()).expect("encodes");
+        let text = prometheus::TextEncoder::new().encode_to_string(&metrics.gather()).expect("encodes");
         text.lines().filter(|line| !line.starts_with('#') && line.contains("source=")).map(String::from).collect()
     }
 

@@ -178,6 +178,14 @@ impl Redis {
             .collect()
     }
 
+    /// Microseconds of one command at some percentiles, in the server's own words (`p50=…,p99=…,p99.9=…`).
+    pub fn percentiles(&self, command: &str) -> String {
+        let text: String = self.ask("INFO latencystats");
+        let start = format!("latency_percentiles_usec_{command}:");
+        let told = text.lines().find_map(|line| line.strip_prefix(start.as_str()));
+        told.unwrap_or_else(|| panic!("no {start} in {text}")).trim().to_owned()
+    }
+
     /// How often a command was run.
     pub fn calls(&self, command: &str) -> u64 {
         self.commands().get(command).map_or(0, |(calls, _)| *calls)
@@ -195,6 +203,7 @@ mod tests {
         redis.set((0..5).map(|n| format!("online:a:{n}")), "x");
         assert_eq!(redis.ask::<u64>("DBSIZE"), 1005);
         assert_eq!(redis.calls("set"), 5);
+        assert!(redis.percentiles("set").starts_with("p50="));
         redis.stop();
         redis.start();
         assert_eq!(redis.ask::<u64>("DBSIZE"), 0);
