@@ -18,6 +18,7 @@ check: target/.deny-installed
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
+	$(CARGO) fetch --locked --quiet
 	$(CARGO) deny --offline check bans licenses sources
 	@for crate in aws-lc-sys openssl-sys; do \
 		if $(CARGO) tree --quiet --edges normal,build -i $$crate >/dev/null 2>&1; then \

@@ -7,19 +7,16 @@ pub mod negotiation;
 mod number;
 pub mod openmetrics;
 pub mod own;
+pub mod packed;
 pub mod protobuf;
 pub mod text;
 
-use std::io::Write as _;
 use std::sync::Arc;
 
 pub use bodies::{Bodies, Encoded};
 pub use negotiation::{Version, accepts_gzip, negotiate};
 
 use crate::family::Family;
-
-/// Effort of gzip, 1 to 9: beyond 3 a scrape body gets little smaller and takes twice as long.
-const GZIP_LEVEL: u32 = 3;
 
 /// A wire format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,11 +63,4 @@ impl Format {
             Format::OpenMetrics => b"# EOF\n",
         }
     }
-}
-
-/// One complete gzip member. Members stand one after another to make a longer body.
-pub fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(GZIP_LEVEL));
-    encoder.write_all(body).expect("writing to memory cannot fail");
-    encoder.finish().expect("writing to memory cannot fail")
 }

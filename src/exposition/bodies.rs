@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Format, gzip};
+use super::Format;
+use super::packed::{Packed, pack};
 use crate::family::Micros;
 use crate::store::Store;
 
@@ -22,8 +23,8 @@ pub struct Encoded {
     pub generation: u64,
     /// As it is.
     pub plain: Bytes,
-    /// The same as one gzip member, when somebody asked for it.
-    pub gzip: Option<Bytes>,
+    /// The same as a part of a gzip stream, when somebody asked for it.
+    pub packed: Option<Arc<Packed>>,
 }
 
 /// The bodies, one a format.
@@ -62,7 +63,7 @@ impl Bodies {
             current.asked_gzip = Some(now);
         }
         let generation = self.store.generation();
-        current.body.clone().filter(|body| body.generation >= generation && (!gzipped || body.gzip.is_some()))
+        current.body.clone().filter(|body| body.generation >= generation && (!gzipped || body.packed.is_some()))
     }
 
     /// The body that shows the store as it is now; encodes when it must, so call it where blocking is allowed.
@@ -77,11 +78,11 @@ impl Bodies {
                 let published = self.store.published();
                 let mut plain = Vec::with_capacity(last.map_or(0, |last| last.plain.len() + last.plain.len() / 8));
                 format.encode(&published.families, &mut plain);
-                Encoded { generation: published.generation, plain: plain.into(), gzip: None }
+                Encoded { generation: published.generation, plain: plain.into(), packed: None }
             }
         };
-        if gzipped && body.gzip.is_none() {
-            body.gzip = Some(gzip(&body.plain).into());
+        if gzipped && body.packed.is_none() {
+            body.packed = Some(pack(&body.plain));
         }
         lock(&slot.current).body = Some(body.clone());
         body
@@ -137,7 +138,7 @@ mod tests {
         let again = bodies.ready(Format::Text, false, 0).expect("at hand");
         assert_eq!(again.plain.as_ptr(), made.plain.as_ptr(), "the same bytes");
         assert!(bodies.ready(Format::Text, true, 0).is_none(), "gzip was not asked for yet");
-        assert!(bodies.make(Format::Text, true).gzip.is_some());
+        assert!(bodies.make(Format::Text, true).packed.is_some());
 
         publish(&store, 2.0);
         assert!(bodies.ready(Format::Text, true, 0).is_none(), "it shows an older generation");

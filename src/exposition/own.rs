@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
-use super::{Format, gzip};
+use super::Format;
+use super::packed::{Packed, pack};
 use crate::family::{Family, Histogram, Kind, Labels, Series, Value};
 use crate::telemetry::Metrics;
 use crate::telemetry::metrics::watched::WatchedFamily;
@@ -25,13 +26,36 @@ struct Kept {
     /// The family's count of changes that it shows; none before the first time.
     changes: Option<u64>,
     plain: Bytes,
-    gzip: Option<Bytes>,
+    packed: Option<Arc<Packed>>,
+}
+
+/// Our own metrics in parts. The end of the format is in the last.
+#[derive(Debug)]
+pub struct OwnParts<T> {
+    /// The parts.
+    pub parts: Vec<T>,
+    /// How many bytes they are when they are not packed.
+    pub length: usize,
 }
 
 impl OwnBodies {
-    /// Our own metrics as they are now, in parts, each one gzip member where that is asked for; and how many bytes they
-    /// are without it. The end of the format is in the last part.
-    pub fn now(&self, metrics: &Metrics, format: Format, gzipped: bool) -> (Vec<Bytes>, usize) {
+    /// Our own metrics as they are now.
+    pub fn plain(&self, metrics: &Metrics, format: Format) -> OwnParts<Bytes> {
+        self.now(metrics, format, |kept| kept.plain.clone(), Bytes::from)
+    }
+
+    /// The same, packed.
+    pub fn packed(&self, metrics: &Metrics, format: Format) -> OwnParts<Arc<Packed>> {
+        self.now(metrics, format, Kept::packed, |few| pack(&few))
+    }
+
+    fn now<T>(
+        &self,
+        metrics: &Metrics,
+        format: Format,
+        part: impl Fn(&mut Kept) -> T,
+        last: impl FnOnce(Vec<u8>) -> T,
+    ) -> OwnParts<T> {
         let mut few = Vec::new();
         format.encode(&families(&metrics.gather_few()), &mut few);
         few.extend_from_slice(format.end());
@@ -43,10 +67,10 @@ impl OwnBodies {
         for (kept, family) in kept.iter_mut().zip(&watched) {
             kept.bring_up_to_date(family, format);
             length += kept.plain.len();
-            parts.push(if gzipped { kept.gzipped() } else { kept.plain.clone() });
+            parts.push(part(kept));
         }
-        parts.push(if gzipped { gzip(&few).into() } else { few.into() });
-        (parts, length)
+        parts.push(last(few));
+        OwnParts { parts, length }
     }
 }
 
@@ -58,14 +82,11 @@ impl Kept {
         }
         let mut plain = Vec::with_capacity(self.plain.len() + self.plain.len() / 8);
         format.encode(&families(&family.gather()), &mut plain);
-        *self = Kept { changes: Some(changes), plain: plain.into(), gzip: None };
+        *self = Kept { changes: Some(changes), plain: plain.into(), packed: None };
     }
 
-    fn gzipped(&mut self) -> Bytes {
-        if self.plain.is_empty() {
-            return Bytes::new();
-        }
-        self.gzip.get_or_insert_with(|| gzip(&self.plain).into()).clone()
+    fn packed(&mut self) -> Arc<Packed> {
+        self.packed.get_or_insert_with(|| pack(&self.plain)).clone()
     }
 }
 
@@ -117,15 +138,18 @@ mod tests {
         let bodies = OwnBodies::default();
         let collector = metrics.collector("s", "p", "c");
         let text = |gzipped| {
-            let (parts, length) = bodies.now(&metrics, Format::Text, gzipped);
-            let bytes: Vec<u8> = parts.concat();
             let mut text = String::new();
-            if gzipped {
-                let mut decoder = flate2::read::MultiGzDecoder::new(&*bytes);
-                std::io::Read::read_to_string(&mut decoder, &mut text).expect("members of gzip");
+            let length = if gzipped {
+                let own = bodies.packed(&metrics, Format::Text);
+                let bytes = crate::exposition::packed::join(&own.parts).concat();
+                let mut decoder = flate2::read::GzDecoder::new(&*bytes);
+                std::io::Read::read_to_string(&mut decoder, &mut text).expect("one stream of gzip");
+                own.length
             } else {
-                text = String::from_utf8(bytes).expect("text");
-            }
+                let own = bodies.plain(&metrics, Format::Text);
+                text = String::from_utf8(own.parts.concat()).expect("text");
+                own.length
+            };
             assert_eq!(text.len(), length);
             text
         };

@@ -12,7 +12,7 @@ use hyper::{Response, StatusCode};
 
 use super::WebState;
 use super::reply::{Parts, plain};
-use crate::exposition;
+use crate::exposition::{self, packed};
 
 /// The reply to a scrape.
 pub(super) async fn metrics(web: &Arc<WebState>, headers: &HeaderMap) -> Response<Parts> {
@@ -33,11 +33,17 @@ pub(super) async fn metrics(web: &Arc<WebState>, headers: &HeaderMap) -> Respons
             }
         }
     };
-    let (own, own_length) = web.own.now(&web.metrics, format, gzipped);
+    let (parts, own_length) = if gzipped {
+        let own = web.own.packed(&web.metrics, format);
+        let body = body.packed.unwrap_or_else(|| packed::pack(&body.plain));
+        (packed::join(std::iter::once(&body).chain(&own.parts)), own.length)
+    } else {
+        let own = web.own.plain(&web.metrics, format);
+        (std::iter::once(body.plain.clone()).chain(own.parts).collect(), own.length)
+    };
     let length = body.plain.len() + own_length;
     web.metrics.scraped(format.as_str(), ((web.clock)() - began).max(0) as f64 / 1e6, length);
-    let body = if gzipped { body.gzip.unwrap_or_else(|| exposition::gzip(&body.plain).into()) } else { body.plain };
-    let mut response = Response::new(Parts::new(std::iter::once(body).chain(own)));
+    let mut response = Response::new(Parts::new(parts));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(version.content_type()));
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
