@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hyper::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, VARY,
 };
@@ -12,7 +13,9 @@ use hyper::{Response, StatusCode};
 
 use super::WebState;
 use super::reply::{Parts, plain};
-use crate::exposition::{self, packed};
+use crate::exposition;
+use crate::exposition::own::OwnParts;
+use crate::exposition::packed::{self, Packed};
 
 /// The reply to a scrape.
 pub(super) async fn metrics(web: &Arc<WebState>, headers: &HeaderMap) -> Response<Parts> {
@@ -20,6 +23,13 @@ pub(super) async fn metrics(web: &Arc<WebState>, headers: &HeaderMap) -> Respons
     let version = exposition::negotiate(values(headers, &ACCEPT));
     let gzipped = exposition::accepts_gzip(values(headers, &ACCEPT_ENCODING));
     let format = version.format();
+    // Ours first: whoever reads there that a collector failed or succeeded then finds in the body what came of it, which was
+    // published before that was said.
+    let own = if gzipped {
+        Own::Packed(web.own.packed(&web.metrics, format))
+    } else {
+        Own::Plain(web.own.plain(&web.metrics, format))
+    };
     let body = match web.bodies.ready(format, gzipped, began) {
         Some(body) => body,
         None => {
@@ -33,13 +43,12 @@ pub(super) async fn metrics(web: &Arc<WebState>, headers: &HeaderMap) -> Respons
             }
         }
     };
-    let (parts, own_length) = if gzipped {
-        let own = web.own.packed(&web.metrics, format);
-        let body = body.packed.unwrap_or_else(|| packed::pack(&body.plain));
-        (packed::join(std::iter::once(&body).chain(&own.parts)), own.length)
-    } else {
-        let own = web.own.plain(&web.metrics, format);
-        (std::iter::once(body.plain.clone()).chain(own.parts).collect(), own.length)
+    let (parts, own_length) = match own {
+        Own::Packed(own) => {
+            let body = body.packed.unwrap_or_else(|| packed::pack(&body.plain));
+            (packed::join(std::iter::once(&body).chain(&own.parts)), own.length)
+        }
+        Own::Plain(own) => (std::iter::once(body.plain.clone()).chain(own.parts).collect(), own.length),
     };
     let length = body.plain.len() + own_length;
     web.metrics.scraped(format.as_str(), ((web.clock)() - began).max(0) as f64 / 1e6, length);
@@ -51,6 +60,12 @@ pub(super) async fn metrics(web: &Arc<WebState>, headers: &HeaderMap) -> Respons
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     response
+}
+
+/// Our own metrics, as they are to be sent.
+enum Own {
+    Plain(OwnParts<Bytes>),
+    Packed(OwnParts<Arc<Packed>>),
 }
 
 fn values<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
