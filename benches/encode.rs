@@ -29,6 +29,7 @@ fn families() -> Vec<Arc<Family>> {
             labels: labels(first + number),
             value: Value::Number(if counter { (number * 7) as f64 } else { number as f64 * 0.37 }),
             start: if counter { start } else { None },
+            exemplar: None,
         };
         let suffix = if counter { "_total" } else { "" };
         families.push(Arc::new(Family {
@@ -42,6 +43,7 @@ fn families() -> Vec<Arc<Family>> {
         count: 1000 + number as u64,
         sum: number as f64 * 1.25,
         buckets: (1..=10).map(|bound| (bound as f64 * 0.5, 100 * bound)).collect(),
+        exemplars: Vec::new(),
         native: None,
     };
     families.push(Arc::new(Family {
@@ -53,6 +55,7 @@ fn families() -> Vec<Arc<Family>> {
                 labels: labels(number),
                 value: Value::Histogram(Arc::new(histogram(number))),
                 start,
+                exemplar: None,
             })
             .collect(),
     }));

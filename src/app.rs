@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use crate::collector::Guard;
 use crate::config::{Settings, SourceSettings};
+use crate::otlp::SpanQueue;
 use crate::schedule::{self, Context, NamesBoard, clock};
 use crate::state::State;
 use crate::store::{Board, Store};
@@ -126,7 +127,11 @@ impl App {
         }
         let store = Arc::new(Store::new(metrics.clone()));
         let board = Arc::new(Board::new());
-        let context = context(&settings, state, store.clone(), board.clone(), metrics.clone());
+        let spans = match settings.otlp.traces.as_ref().and_then(|traces| traces.rows.as_ref()) {
+            Some(rows) => Some(Arc::new(SpanQueue::new(rows.queue_limit, state.span_queue().await?.spans))),
+            None => None,
+        };
+        let context = context(&settings, state, store.clone(), board.clone(), metrics.clone(), spans);
         // Known to the board before anybody can ask: not ready before each source has been looked at.
         board.update(|view| {
             for source in &settings.sources {
@@ -243,7 +248,14 @@ impl App {
         self.stop_sources(|name, running| all || wanted.get(name) != Some(&running.fingerprint)).await;
         if all {
             let old = &self.context;
-            self.context = context(&new, old.state.clone(), old.store.clone(), old.board.clone(), old.metrics.clone());
+            self.context = context(
+                &new,
+                old.state.clone(),
+                old.store.clone(),
+                old.board.clone(),
+                old.metrics.clone(),
+                old.spans.clone(),
+            );
         }
         self.settings = new;
         self.start_sources();
@@ -278,6 +290,7 @@ fn context(
     store: Arc<Store>,
     board: Arc<Board>,
     metrics: Arc<Metrics>,
+    spans: Option<Arc<SpanQueue>>,
 ) -> Arc<Context> {
     Arc::new(Context {
         state,
@@ -286,6 +299,7 @@ fn context(
         metrics,
         guard: Arc::new(Guard::new(settings.limits.label_length)),
         settings: settings.clone(),
+        spans,
         names: NamesBoard::default(),
     })
 }

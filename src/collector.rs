@@ -14,6 +14,7 @@ pub mod rows;
 pub mod seen;
 pub mod series;
 pub mod snapshot;
+pub mod spans;
 pub mod tally;
 
 pub use exact::Exact;
@@ -24,3 +25,4 @@ pub use rows::{RowsCollector, RowsSettings};
 pub use seen::{KeyHash, Seen};
 pub use series::SeriesSet;
 pub use snapshot::{SnapshotCollector, SnapshotOutcome};
+pub use spans::SpanMaker;

@@ -6,6 +6,7 @@
 pub mod address;
 mod fill;
 pub mod load;
+pub mod otlp;
 pub mod raw;
 mod shard;
 mod validate;
@@ -22,6 +23,7 @@ use crate::family::Micros;
 use crate::pack::{Collector, Pack, Reads, ServerKind, System};
 
 pub use load::{ConfigErrors, Overrides, load};
+pub use otlp::OtlpSettings;
 pub use shard::Shard;
 
 /// Everything that is configured, checked.
@@ -41,6 +43,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The web server.
     pub web: WebSettings,
+    /// What is sent by OTLP.
+    pub otlp: OtlpSettings,
     /// A new counter series is shown as 0 for this long before its first value, so that `increase()` sees its first
     /// rows.
     pub zero_first: Duration,

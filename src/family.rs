@@ -3,8 +3,12 @@
 //! This is the one form that collectors make, the store keeps and the exposition prints. It knows no wire
 //! format but the escaped label text that two formats share, and it never does I/O.
 
+mod exemplar;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+pub use exemplar::{BadId, Exemplar, SpanContext, SpanId, TraceId};
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type Micros = i64;
@@ -56,6 +60,8 @@ pub struct Series {
     pub value: Value,
     /// When the count began, for counters and histograms.
     pub start: Option<Micros>,
+    /// A recent row of a counter whose span was queued.
+    pub exemplar: Option<Exemplar>,
 }
 
 /// A value: a number, or a histogram.
@@ -76,6 +82,8 @@ pub struct Histogram {
     pub sum: f64,
     /// Upper bound and cumulative count, ascending, without `+Inf` (that is `count`).
     pub buckets: Vec<(f64, u64)>,
+    /// A recent row of each bucket, the last one for `+Inf`; empty when no bucket has any.
+    pub exemplars: Vec<Option<Exemplar>>,
     /// The same observations in exponential buckets; printed by protobuf alone.
     pub native: Option<NativeHistogram>,
 }

@@ -5,6 +5,7 @@
 
 pub mod lint;
 pub mod load;
+pub mod span;
 pub mod sql;
 pub mod upstream;
 
@@ -15,6 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use load::{PackErrors, builtin};
+pub use span::Span;
 pub use upstream::{Info, KeyFamily, Keys, Lookup, Probe, Reads, Reported, ServerKind, Show, Up};
 
 /// Labels that one metric may have; more could be read by nobody. A row's label cells have room for so many.
@@ -89,7 +91,11 @@ pub struct Collector {
     #[serde(default)]
     pub up: Option<Up>,
     /// The metrics made of the rows.
+    #[serde(default)]
     pub metrics: Vec<Metric>,
+    /// The spans made of the rows (`rows` alone): one of each for a row that is counted, sent where traces are configured.
+    #[serde(default)]
+    pub spans: Vec<Span>,
 }
 
 impl Collector {

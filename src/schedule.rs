@@ -26,6 +26,7 @@ use tokio::time::Instant;
 
 use crate::collector::{Changes, Guard};
 use crate::config::{Settings, SourceSettings};
+use crate::otlp::SpanQueue;
 use crate::source::Opened;
 use crate::state::State;
 use crate::store::{Board, CollectorId, Store};
@@ -59,6 +60,8 @@ pub struct Context {
     pub guard: Arc<Guard>,
     /// What the operator decided for all sources: packs, parameters, bounds.
     pub settings: Settings,
+    /// Room for spans made of rows; none when they are not sent.
+    pub spans: Option<Arc<SpanQueue>>,
     /// Names for ids, which databases tell and Redis sources ask for.
     pub names: NamesBoard,
 }

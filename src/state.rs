@@ -4,6 +4,7 @@
 //! directory belongs to one exporter at a time. Nothing here decides what a value is; nothing is thrown away unasked.
 
 mod schema;
+mod spans;
 
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,8 @@ use tokio::sync::Mutex;
 
 use crate::collector::{Changes, KeyHash, Seen, StoredSeries};
 use crate::family::Micros;
+
+pub use spans::{QueueSize, QueuedSpans};
 
 /// Rows of one `INSERT`: four values each, well below SQLite's limit of 32,766.
 const ROWS_AN_INSERT: usize = 1000;
@@ -264,6 +267,7 @@ impl State {
                 .execute(&mut *transaction)
                 .await?;
         }
+        spans::append(&mut transaction, collector, &changes.spans, now).await?;
         transaction.commit().await
     }
 

@@ -200,7 +200,12 @@ mod tests {
         let label: Arc<str> = "a".into();
         let series = series
             .iter()
-            .map(|(v, n)| Series { labels: Labels::new([(label.clone(), *v)]), value: Value::Number(*n), start: None })
+            .map(|(v, n)| Series {
+                labels: Labels::new([(label.clone(), *v)]),
+                value: Value::Number(*n),
+                start: None,
+                exemplar: None,
+            })
             .collect();
         Family { name: name.into(), help: format!("Help of {name}.").into(), kind, series }
     }

@@ -7,6 +7,6 @@ pub mod log;
 pub mod metrics;
 pub mod replaced;
 
-pub use failure::{Failure, Ignored, Reason, State};
+pub use failure::{Failure, Ignored, Reason, SpanSkipped, State};
 pub use metrics::{CollectorMetrics, Metrics};
 pub use replaced::Replaced;

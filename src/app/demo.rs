@@ -111,6 +111,7 @@ fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> 
         limits: crate::config::Limits::default(),
         web: WebSettings::default(),
         zero_first: ZERO_FIRST,
+        otlp: crate::config::OtlpSettings::default(),
     })
 }
 

@@ -130,6 +130,7 @@ fn settings() -> Settings {
         limits: Limits::default(),
         web: WebSettings::default(),
         zero_first: std::time::Duration::from_secs(60),
+        otlp: crate::config::OtlpSettings::default(),
     }
 }
 

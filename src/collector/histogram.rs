@@ -116,6 +116,7 @@ impl Distribution {
             buckets: buckets.collect(),
             count: self.count(),
             sum: self.sum.to_f64(),
+            exemplars: Vec::new(),
             native: Some(self.native.published()),
         }
     }

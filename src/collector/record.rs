@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use super::guard::Replaced;
 use super::seen::SeenChanges;
 use crate::family::Micros;
-use crate::telemetry::Ignored;
+use crate::span::SpanRecord;
+use crate::telemetry::{Ignored, SpanSkipped};
 
 /// What one page, or one decision, changed: to be written before it is shown.
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub struct Changes {
     pub series: Vec<StoredSeries>,
     /// Keys that came and went.
     pub seen: SeenChanges,
+    /// Spans to be sent.
+    pub spans: Vec<SpanRecord>,
 }
 
 /// One series as it is stored.
@@ -50,6 +53,8 @@ pub struct Folded {
     pub new_epoch: bool,
     /// Whether more rows wait.
     pub more: bool,
+    /// Spans that were not made, by reason.
+    pub spans_skipped: BTreeMap<SpanSkipped, u64>,
     /// Time of the youngest row of the page.
     pub youngest: Option<Micros>,
 }

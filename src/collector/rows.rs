@@ -11,13 +11,15 @@ use crate::config::{Limits, Start};
 use crate::family::{Family, Micros};
 use crate::pack::{self, LABELS_PER_METRIC};
 use crate::source::{Moment, PagePosition, RowsPage, RowsQuery, RowsRange};
-use crate::telemetry::Ignored;
+use crate::span::SpanRecord;
+use crate::telemetry::{Ignored, SpanSkipped};
 
 use super::cursor::{Cursor, LookBack, Phase, Sweep};
 use super::guard::Guard;
 use super::record::{Admitted, Changes, Folded, StoredSeries};
 use super::seen::{KeyHash, Seen, SeenKeys};
 use super::series::SeriesSet;
+use super::spans::SpanMaker;
 use super::tally::{Audit, Tally};
 use crate::source::{CursorMode, WindowCount};
 
@@ -45,6 +47,11 @@ pub struct RowsCollector {
     /// Series that began before this were shown already, and are not shown as 0 again.
     shown_before: Micros,
     seeded: bool,
+    spans: Option<SpanMaker>,
+    /// Spans that may be made yet.
+    room: u64,
+    /// Spans that were made and are to be written.
+    made: Vec<SpanRecord>,
 }
 
 /// One metric and the cells it reads.
@@ -83,7 +90,26 @@ impl RowsCollector {
             seen: SeenKeys::default(),
             shown_before: Micros::MIN,
             seeded: false,
+            spans: None,
+            room: 0,
+            made: Vec::new(),
         }
+    }
+
+    /// Makes spans of rows too, as far as there is room ([`RowsCollector::give_room`]).
+    pub fn with_spans(mut self, spans: Option<SpanMaker>) -> Self {
+        self.spans = spans;
+        self
+    }
+
+    /// How many spans a page may make at most.
+    pub fn spans_of(&self, page: &RowsPage) -> u64 {
+        self.spans.as_ref().map_or(0, |spans| (page.rows.len() * spans.spans_a_row()) as u64)
+    }
+
+    /// So many spans may be made; those beyond are left out and counted.
+    pub fn give_room(&mut self, spans: u64) {
+        self.room = spans;
     }
 
     /// What is asked of the source.
@@ -245,6 +271,18 @@ impl RowsCollector {
                 *folded.ignored.entry(Ignored::History).or_default() += 1;
                 continue;
             }
+            let span = self.spans.as_ref().and_then(|spans| {
+                let before = self.made.len();
+                let first = spans.make(&|cell| row.cell(cell), time, &mut self.made, &mut folded.spans_skipped);
+                let made = (self.made.len() - before) as u64;
+                if made > self.room {
+                    self.made.truncate(before);
+                    *folded.spans_skipped.entry(SpanSkipped::QueueFull).or_default() += made;
+                    return None;
+                }
+                self.room -= made;
+                first
+            });
             let mut labels = [None; LABELS_PER_METRIC];
             for counted in &mut self.metrics {
                 let width = counted.labels.len().min(LABELS_PER_METRIC);
@@ -256,7 +294,9 @@ impl RowsCollector {
                 if value == Some(None) {
                     continue;
                 }
-                if let Err(reason) = counted.series.add(&labels[..width], value.flatten(), start) {
+                if let Err(reason) =
+                    counted.series.add_traced(&labels[..width], value.flatten(), start, span.map(|span| (span, time)))
+                {
                     *folded.ignored.entry(reason).or_default() += 1;
                 }
             }
@@ -357,7 +397,13 @@ impl RowsCollector {
             counted.series.mark_clean();
         }
         let cursor = serde_json::to_string(&self.cursor).expect("a cursor is plain data with text keys");
-        Changes { definition: self.definition.clone(), cursor, series, seen: self.seen.take_changes() }
+        Changes {
+            definition: self.definition.clone(),
+            cursor,
+            series,
+            seen: self.seen.take_changes(),
+            spans: std::mem::take(&mut self.made),
+        }
     }
 
     /// The families to publish. Series that began after `hide_since` are shown as 0.

@@ -12,7 +12,7 @@ use super::exact::Exact;
 use super::guard::{Guard, Replaced};
 use super::histogram::{Distribution, StoredDistribution, default_bounds};
 use crate::config::Limits;
-use crate::family::{Family, Histogram, Kind, Micros, Series, Value};
+use crate::family::{Family, Histogram, Kind, Micros, Series, SpanContext, Value};
 use crate::pack::Metric;
 use crate::telemetry::Ignored;
 
@@ -139,6 +139,21 @@ impl SeriesSet {
         self.add_cells(label_cells.iter().copied(), value, start)
     }
 
+    /// The same for a row that happened at a time and whose span was queued: the series shows it as an exemplar.
+    ///
+    /// # Errors
+    /// As [`SeriesSet::add`].
+    pub fn add_traced(
+        &mut self,
+        label_cells: &[Option<&str>],
+        value: Option<&str>,
+        start: Micros,
+        span: Option<(SpanContext, Micros)>,
+    ) -> Result<(), Ignored> {
+        let _ = span;
+        self.add(label_cells, value, start)
+    }
+
     /// The same for cells that are not in a slice.
     ///
     /// # Errors
@@ -192,7 +207,12 @@ impl SeriesSet {
             } else {
                 grown.published.get_or_init(|| grown.count.published()).clone()
             };
-            Series { labels: self.admission.sets()[*set as usize].labels.clone(), value, start: Some(grown.start) }
+            Series {
+                labels: self.admission.sets()[*set as usize].labels.clone(),
+                value,
+                start: Some(grown.start),
+                exemplar: None,
+            }
         });
         Family { name: self.name.clone(), help: self.help.clone(), kind: self.kind, series: series.collect() }
     }

@@ -170,7 +170,7 @@ pub fn parameter_families(pack: &Pack, overrides: &BTreeMap<String, f64>) -> Vec
             name: parameter.gauge.as_deref()?.into(),
             help: parameter.help.as_str().into(),
             kind: Kind::Gauge,
-            series: vec![Series { labels: Labels::none(), value: Value::Number(value), start: None }],
+            series: vec![Series { labels: Labels::none(), value: Value::Number(value), start: None, exemplar: None }],
         })
     };
     pack.parameters.iter().filter_map(family).collect()
@@ -273,6 +273,7 @@ impl Shown {
             labels: sets[set as usize].labels.clone(),
             value: Value::Number(merged[&set].to_f64()),
             start: None,
+            exemplar: None,
         });
         Family { name: self.name.clone(), help: self.help.clone(), kind: self.kind, series: series.collect() }
     }

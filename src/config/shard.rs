@@ -98,6 +98,7 @@ mod tests {
             limits: Limits::default(),
             web: WebSettings::default(),
             zero_first: std::time::Duration::ZERO,
+            otlp: crate::config::OtlpSettings::default(),
         }
     }
 

@@ -101,6 +101,7 @@ impl Check<'_> {
                 reload_endpoint: raw.web.reload_endpoint.unwrap_or(web.reload_endpoint),
             },
             zero_first,
+            otlp: super::OtlpSettings::default(),
         }
     }
 

@@ -123,7 +123,7 @@ mod tests {
     use crate::telemetry::Metrics;
 
     fn publish(store: &Store, value: f64) {
-        let series = vec![Series { labels: Labels::none(), value: Value::Number(value), start: None }];
+        let series = vec![Series { labels: Labels::none(), value: Value::Number(value), start: None, exemplar: None }];
         let family = Family { name: "x".into(), help: "X.".into(), kind: Kind::Gauge, series };
         store.publish(&CollectorId::new("s", "p", "c"), vec![family]);
     }

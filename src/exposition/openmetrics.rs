@@ -97,7 +97,8 @@ mod tests {
     #[test]
     fn a_counter_of_another_ending_keeps_name_and_value() {
         let family = |name: &str, kind| {
-            let series = vec![Series { labels: Labels::none(), value: Value::Number(3.0), start: None }];
+            let series =
+                vec![Series { labels: Labels::none(), value: Value::Number(3.0), start: None, exemplar: None }];
             Arc::new(Family { name: name.into(), help: "h".into(), kind, series })
         };
         let mut out = Vec::new();
@@ -114,7 +115,12 @@ mod tests {
     #[test]
     fn a_counter_beside_a_gauge_of_its_stem_keeps_name_and_value() {
         let family = |name: &str, kind| {
-            let series = vec![Series { labels: Labels::none(), value: Value::Number(3.0), start: Some(1_000_000) }];
+            let series = vec![Series {
+                labels: Labels::none(),
+                value: Value::Number(3.0),
+                start: Some(1_000_000),
+                exemplar: None,
+            }];
             Arc::new(Family { name: name.into(), help: "h".into(), kind, series })
         };
         let mut out = Vec::new();

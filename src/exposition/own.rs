@@ -107,6 +107,7 @@ fn family(gathered: &MetricFamily) -> Option<Family> {
         labels: Labels::new(metric.get_label().iter().map(|label| (Arc::from(label.name()), label.value()))),
         value: value(kind, metric),
         start: None,
+        exemplar: None,
     });
     Some(Family { name: gathered.name().into(), help: gathered.help().into(), kind, series: series.collect() })
 }
@@ -122,6 +123,7 @@ fn value(kind: Kind, metric: &Metric) -> Value {
                 count: histogram.get_sample_count(),
                 sum: histogram.get_sample_sum(),
                 buckets: buckets.filter(|(upper, _)| upper.is_finite()).collect(),
+                exemplars: Vec::new(),
                 native: None,
             }))
         }

@@ -34,13 +34,25 @@ pub fn lint(file: &str, tree: &Node, pack: &Pack) -> Vec<Complaint> {
 }
 
 /// Columns that the metrics of a collector use, each once, in the order of their first use.
-pub fn used_columns(collector: &Collector) -> Vec<&str> {
+pub fn metric_columns(collector: &Collector) -> Vec<&str> {
     let mut columns: Vec<&str> = Vec::new();
     for metric in &collector.metrics {
         for column in metric.labels.iter().map(super::Label::column).chain(metric.value.as_deref()) {
             if !columns.contains(&column) {
                 columns.push(column);
             }
+        }
+    }
+    columns
+}
+
+/// Columns that the metrics and spans of a collector use, each once, in the order of their first use.
+pub fn used_columns(collector: &Collector) -> Vec<&str> {
+    let of_spans = collector.spans.iter().flat_map(super::Span::columns);
+    let mut columns = metric_columns(collector);
+    for column in of_spans {
+        if !columns.contains(&column) {
+            columns.push(column);
         }
     }
     columns

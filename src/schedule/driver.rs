@@ -327,7 +327,7 @@ impl Driver {
     fn up_family(&self, up: bool) -> Option<Family> {
         let of = self.up.as_ref()?;
         let value = Value::Number(f64::from(u8::from(up)));
-        let series = vec![Series { labels: Labels::none(), value, start: None }];
+        let series = vec![Series { labels: Labels::none(), value, start: None, exemplar: None }];
         Some(Family { name: of.gauge.as_str().into(), help: of.help.as_str().into(), kind: Kind::Gauge, series })
     }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::collector::cursor::{LookBack, Phase};
-use crate::collector::{Folded, Guard, RowsCollector, RowsSettings};
+use crate::collector::{Folded, Guard, RowsCollector, RowsSettings, SpanMaker};
 use crate::config::SourceSettings;
 use crate::family::{Family, Micros};
+use crate::otlp::queue::Room;
 use crate::pack::{self, Pack};
 use crate::source::{Moment, RowsPage, RowsQuery, RowsRange, Source};
 use crate::store::CollectorId;
@@ -29,6 +30,7 @@ pub struct RowsJob {
     query: RowsQuery,
     settings: RowsSettings,
     guard: Arc<Guard>,
+    spans: Option<SpanMaker>,
     audit_interval: Duration,
     last_audit: Option<Instant>,
     /// None until it was made from the state.
@@ -60,10 +62,17 @@ impl RowsJob {
             page_rows: source.page_rows,
             limits: context.settings.limits,
         };
+        let mut query = RowsQuery::of(rows, database.system(), context.settings.parameters_of(pack));
+        let sends_spans = context.spans.is_some();
+        if !sends_spans {
+            query.keep_columns(&pack::lint::metric_columns(definition));
+        }
+        let maker = || SpanMaker::new(definition, &query, &source.name, &pack.app, &context.guard);
         RowsJob {
             source: database.clone(),
             definition: definition.clone(),
-            query: RowsQuery::of(rows, database.system(), context.settings.parameters_of(pack)),
+            spans: sends_spans.then(maker).flatten(),
+            query,
             settings,
             guard: context.guard.clone(),
             audit_interval: source.audit_interval,
@@ -188,7 +197,8 @@ impl RowsJob {
     }
 
     async fn made_from_state(&self, id: &CollectorId, context: &Context) -> Result<RowsCollector, Failure> {
-        let mut collector = RowsCollector::new(&self.definition, self.query.clone(), self.settings, &self.guard);
+        let mut collector = RowsCollector::new(&self.definition, self.query.clone(), self.settings, &self.guard)
+            .with_spans(self.spans.clone());
         let stored = context
             .state
             .load(&id.to_string())
@@ -298,6 +308,9 @@ async fn fold_and_save(
     context: &Context,
 ) -> Result<(RowsCollector, Folded), Failure> {
     let now = clock::now();
+    let wanted = collector.spans_of(&page);
+    let room = context.spans.as_ref().map(|queue| queue.reserve(wanted));
+    collector.give_room(room.as_ref().map_or(0, Room::spans));
     let folding = tokio::task::spawn_blocking(move || {
         let folded = collector.fold(&page, now);
         let changes = collector.take_changes();
@@ -305,7 +318,11 @@ async fn fold_and_save(
     });
     let (collector, folded, changes) =
         folding.await.map_err(|_| Failure::new(Reason::BadReply, "counting the page broke off; it is read again"))?;
+    let made = changes.spans.len() as u64;
     context.save(id, &changes).await?;
+    if let Some(room) = room {
+        room.fill(made);
+    }
     Ok((collector, folded))
 }
 

@@ -34,7 +34,8 @@ pub(super) fn pack(
     let mut tasks = JoinSet::new();
     show_parameters(pack, settings, context);
     for definition in &pack.collectors {
-        if settings.skips(&pack.app, &definition.name) {
+        let has_use = !definition.metrics.is_empty() || context.spans.is_some();
+        if settings.skips(&pack.app, &definition.name) || !has_use {
             continue;
         }
         let Some(job) = job(pack, definition, settings, context, opened) else { continue };

@@ -165,6 +165,7 @@ impl Play {
             limits: Limits::default(),
             web: WebSettings::default(),
             zero_first: Duration::ZERO,
+            otlp: crate::config::OtlpSettings::default(),
         };
         let metrics = Arc::new(Metrics::new("test"));
         let context = Arc::new(Context {
@@ -174,6 +175,7 @@ impl Play {
             metrics,
             guard: Arc::new(Guard::new(100)),
             settings,
+            spans: None,
             names: NamesBoard::default(),
         });
         let ward = Arc::new(Ward::default());

@@ -25,6 +25,13 @@ impl RowsQuery {
     }
 }
 
+impl RowsQuery {
+    /// Reads none but these columns.
+    pub fn keep_columns(&mut self, used: &[&str]) {
+        self.columns.retain(|(name, _)| used.contains(&name.as_str()));
+    }
+}
+
 impl SnapshotQuery {
     /// What a snapshot collector asks of one kind of database. `columns` are those that its metrics use.
     pub fn of(

@@ -12,7 +12,7 @@ use super::StateError;
 const APPLICATION: i64 = 0x526f_776d;
 
 /// Format of the tables below (`pragma user_version`).
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 const TABLES: &str = "
 create table collector (
@@ -39,6 +39,17 @@ create table seen (
 ) strict, without rowid;
 ";
 
+/// What format 2 has beyond format 1: spans that wait to be sent.
+const SPANS: &str = "
+create table span_batch (
+  id integer primary key autoincrement, -- the order in which they came; never used again
+  collector text not null,        -- source/pack/collector
+  queued integer not null,        -- microseconds since 1970
+  spans integer not null,         -- how many there are in body
+  body text not null              -- JSON, one span a line
+) strict;
+";
+
 /// Makes the tables in an empty file; checks any other.
 ///
 /// # Errors
@@ -51,7 +62,7 @@ pub async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<(
     let format: i64 = one(connection, "pragma user_version").await.map_err(damaged)?;
     if tables == 0 && application == 0 {
         let sql = format!(
-            "begin immediate; {TABLES} pragma application_id = {APPLICATION}; pragma user_version = {FORMAT}; commit"
+            "begin immediate; {TABLES} {SPANS} pragma application_id = {APPLICATION}; pragma user_version = {FORMAT}; commit"
         );
         return sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
             .execute(connection)
@@ -65,9 +76,17 @@ pub async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<(
     if format > FORMAT {
         return Err(StateError::Newer { path: path.to_owned(), found: format, known: FORMAT });
     }
-    let verdict: String = sqlx::query_scalar("pragma quick_check(1)").fetch_one(connection).await.map_err(damaged)?;
+    let verdict: String =
+        sqlx::query_scalar("pragma quick_check(1)").fetch_one(&mut *connection).await.map_err(damaged)?;
     if verdict != "ok" {
         return Err(unusable(format!("SQLite finds it damaged: {verdict}")));
+    }
+    if format < 2 {
+        let sql = format!("begin immediate; {SPANS} pragma user_version = {FORMAT}; commit");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(connection)
+            .await
+            .map_err(|source| StateError::Database { doing: "brought to the format of this version", source })?;
     }
     Ok(())
 }

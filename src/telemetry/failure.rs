@@ -182,6 +182,43 @@ impl Failure {
     }
 }
 
+/// Why a row that was counted made no span. Exported as `rowmetry_spans_skipped_total`, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SpanSkipped {
+    /// No room: too many spans wait for the receiver.
+    QueueFull,
+    /// The row does not say (yet) when the work began, ended or how long it took.
+    TimeMissing,
+    /// What it says is no time stamp or no number of seconds.
+    BadTime,
+    /// It says that the work ended before it began.
+    EndsBeforeStart,
+    /// The column that names the trace is NULL.
+    TraceMissing,
+}
+
+impl SpanSkipped {
+    /// Every reason, in the order in which they are exported.
+    pub const ALL: [SpanSkipped; 5] = [
+        SpanSkipped::QueueFull,
+        SpanSkipped::TimeMissing,
+        SpanSkipped::BadTime,
+        SpanSkipped::EndsBeforeStart,
+        SpanSkipped::TraceMissing,
+    ];
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            SpanSkipped::QueueFull => "queue_full",
+            SpanSkipped::TimeMissing => "time_missing",
+            SpanSkipped::BadTime => "bad_time",
+            SpanSkipped::EndsBeforeStart => "ends_before_start",
+            SpanSkipped::TraceMissing => "trace_missing",
+        }
+    }
+}
+
 /// Why a row, or its value for one metric, was not counted. Exported as `rowmetry_rows_ignored_total`, by reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Ignored {

@@ -14,11 +14,11 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
 }
 
 fn number(pairs: &[(&str, &str)], value: f64, start: Option<i64>) -> Series {
-    Series { labels: labels(pairs), value: Value::Number(value), start }
+    Series { labels: labels(pairs), value: Value::Number(value), start, exemplar: None }
 }
 
 fn histogram(pairs: &[(&str, &str)], histogram: Histogram) -> Series {
-    Series { labels: labels(pairs), value: Value::Histogram(Arc::new(histogram)), start: START }
+    Series { labels: labels(pairs), value: Value::Histogram(Arc::new(histogram)), start: START, exemplar: None }
 }
 
 fn family(name: &str, help: &str, kind: Kind, series: Vec<Series>) -> Arc<Family> {
@@ -37,6 +37,7 @@ fn families() -> Vec<Arc<Family>> {
         count: 10,
         sum: 17.25,
         buckets: vec![(0.005, 1), (1.0, 8), (2.5, 9), (1e6, 9)],
+        exemplars: Vec::new(),
         native: Some(native),
     };
     let empty = Histogram { buckets: vec![(1.0, 0)], native: Some(NativeHistogram::default()), ..Histogram::default() };

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A module imports only what stands before it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 22] = [
     "family",
+    "span",
     "duration",
     "yaml",
     "telemetry",
@@ -16,6 +17,7 @@ const ORDER: [&str; 20] = [
     "state",
     "store",
     "exposition",
+    "otlp",
     "web",
     "check",
     "demo",
@@ -28,11 +30,15 @@ const ORDER: [&str; 20] = [
 ];
 
 /// Crates that only these modules may name: a driver or a wire format each.
-const CONFINED: [(&str, &[&str]); 5] = [
+const CONFINED: [(&str, &[&str]); 9] = [
     ("sqlx", &["source", "state", "demo"]),
     ("prometheus", &["telemetry", "exposition"]),
-    ("prost", &["exposition"]),
-    ("hyper", &["web", "demo", "source"]),
+    ("prost", &["exposition", "otlp"]),
+    ("opentelemetry", &["telemetry", "otlp"]),
+    ("opentelemetry_otlp", &["otlp"]),
+    ("opentelemetry_proto", &["otlp"]),
+    ("tonic", &["otlp"]),
+    ("hyper", &["web", "demo", "source", "otlp"]),
     ("redis", &["source"]),
 ];
 

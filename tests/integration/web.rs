@@ -65,7 +65,12 @@ impl Server {
     }
 
     fn publish(&self, value: f64) {
-        let series = vec![Series { labels: Labels::none(), value: Value::Number(value), start: Some(1_000_000) }];
+        let series = vec![Series {
+            labels: Labels::none(),
+            value: Value::Number(value),
+            start: Some(1_000_000),
+            exemplar: None,
+        }];
         let family = Family { name: "app_x_total".into(), help: "X.".into(), kind: Kind::Counter, series };
         self.web.store.publish(&CollectorId::new("s", "p", "c"), vec![family]);
     }
@@ -240,7 +245,12 @@ async fn a_client_that_does_not_take_its_reply_is_cut_off() {
     let pad = "x".repeat(1000);
     let series = (0..40_000).map(|i| {
         let value = format!("{pad}{i}");
-        Series { labels: Labels::new([(name.clone(), &*value)]), value: Value::Number(1.0), start: None }
+        Series {
+            labels: Labels::new([(name.clone(), &*value)]),
+            value: Value::Number(1.0),
+            start: None,
+            exemplar: None,
+        }
     });
     let family = Family { name: "app_big".into(), help: "Big.".into(), kind: Kind::Gauge, series: series.collect() };
     server.web.store.publish(&CollectorId::new("s", "p", "c"), vec![family]);

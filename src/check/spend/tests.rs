@@ -36,6 +36,7 @@ fn settings(sources: Vec<SourceSettings>) -> Settings {
         limits: Limits::default(),
         web: WebSettings::default(),
         zero_first: MINUTE,
+        otlp: crate::config::OtlpSettings::default(),
     }
 }
 

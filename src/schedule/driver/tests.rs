@@ -41,6 +41,7 @@ async fn context() -> Arc<Context> {
         limits: Limits::default(),
         web: WebSettings::default(),
         zero_first: Duration::ZERO,
+        otlp: crate::config::OtlpSettings::default(),
     };
     Arc::new(Context {
         state: Arc::new(Kept::open(None).await.expect("memory is there")),
@@ -49,6 +50,7 @@ async fn context() -> Arc<Context> {
         metrics,
         guard: Arc::new(Guard::new(120)),
         settings,
+        spans: None,
         names: NamesBoard::default(),
     })
 }

@@ -1,0 +1,1 @@
+//! Published families as OTLP has them.

@@ -1,0 +1,1 @@
+//! Names of attributes that differ between generations of OpenTelemetry's conventions.

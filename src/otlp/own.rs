@@ -1,0 +1,1 @@
+//! Our own traces: the SDK's exporter over the same transport.

@@ -1,0 +1,1 @@
+//! Metrics pushed on an interval.

@@ -1,0 +1,63 @@
+//! What goes into the queue comes out of it, in order, until it is forgotten.
+
+use super::*;
+use crate::collector::Changes;
+use crate::span::{SpanId, SpanKind, TraceId};
+
+fn span(number: u64) -> SpanRecord {
+    SpanRecord {
+        trace: TraceId([1; 16]),
+        span: SpanId((number + 1).to_be_bytes()),
+        parent: None,
+        name: format!("span {number}"),
+        kind: SpanKind::Internal,
+        start: 1,
+        end: 2,
+        error: None,
+        attributes: Vec::new(),
+    }
+}
+
+fn changes(numbers: std::ops::Range<u64>) -> Changes {
+    Changes { cursor: "{}".into(), spans: numbers.map(span).collect(), ..Changes::default() }
+}
+
+#[tokio::test]
+async fn spans_wait_in_order_until_they_are_forgotten() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = State::open(Some(directory.path())).await.expect("it opens");
+    assert_eq!(state.span_queue().await.expect("it reads"), QueueSize::default());
+    state.save("s/p/c", &changes(0..1100), 50).await.expect("it writes");
+    state.save("s/p/d", &changes(1100..1103), 60).await.expect("it writes");
+    state.save("s/p/d", &changes(0..0), 70).await.expect("it writes");
+    drop(state);
+    let state = State::open(Some(directory.path())).await.expect("it opens again");
+    assert_eq!(state.span_queue().await.expect("it reads"), QueueSize { spans: 1103, oldest: Some(50) });
+    let first = state.queued_spans(0, 600).await.expect("it reads");
+    assert_eq!(
+        first.iter().map(|batch| batch.spans.len()).collect::<Vec<_>>(),
+        [512, 512],
+        "whole batches, until enough"
+    );
+    assert_eq!(first[1].spans[0], span(512));
+    let ids: Vec<i64> = first.iter().map(|batch| batch.id).collect();
+    state.forget_spans(&ids).await.expect("it writes");
+    let rest = state.queued_spans(0, 600).await.expect("it reads");
+    let rest: Vec<(&str, usize)> = rest.iter().map(|batch| (&*batch.collector, batch.spans.len())).collect();
+    assert_eq!(rest, [("s/p/c", 76), ("s/p/d", 3)]);
+    let behind = state.queued_spans(ids[1] + 1, 600).await.expect("it reads");
+    assert_eq!(behind.len(), 1, "behind a place in the queue");
+    assert_eq!(state.span_queue().await.expect("it reads"), QueueSize { spans: 79, oldest: Some(50) });
+}
+
+#[tokio::test]
+async fn a_line_that_somebody_broke_costs_no_other() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = State::open(Some(directory.path())).await.expect("it opens");
+    state.save("s/p/c", &changes(0..3), 50).await.expect("it writes");
+    let breaking = "update span_batch set body = replace(body, 'span 1\"', 'span 1')";
+    sqlx::query(breaking).execute(&mut *state.connection.lock().await).await.expect("it writes");
+    let read = state.queued_spans(0, 10).await.expect("it reads");
+    assert_eq!(read[0].spans, [span(0), span(2)]);
+    assert_eq!(read[0].unreadable, 1);
+}
