@@ -3,7 +3,7 @@
 mod client;
 mod sample;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use serde_json::Value;
@@ -17,6 +17,9 @@ use super::harness::otlp_python::OtlpPython;
 
 const BOTH: [Transport; 2] = [Transport::Http, Transport::Grpc];
 const SOON: Duration = Duration::from_secs(20);
+
+/// How long an answer is awaited that must not come.
+const MOMENT: Duration = Duration::from_millis(500);
 
 #[tokio::test]
 async fn all_receivers_understand_the_same() {
@@ -165,15 +168,22 @@ async fn answers_can_be_missing_late_or_senseless() {
     for transport in BOTH {
         let receiver = OtlpReceiver::start();
         let client = Client::new(transport, receiver.url_of(transport));
-        let hasty = client.clone().waiting(Duration::from_millis(300));
 
         receiver.behave_times(Behaviour::Hang, 1);
-        assert_eq!(hasty.spans(&spans_named(&["hangs"])).await, Answer::None);
-        assert_eq!(receiver.wait_for_requests(1, SOON).await.len(), 1);
+        let sent = spans_named(&["hangs"]);
+        let mut answer = Box::pin(client.spans(&sent));
+        until_it_came(&receiver, 1, answer.as_mut()).await;
+        assert!(tokio::time::timeout(MOMENT, answer.as_mut()).await.is_err(), "it is not answered");
+        drop(answer);
+        assert_eq!(receiver.span_count(), 0);
 
-        receiver.behave_times(Behaviour::Delay(Duration::from_secs(2)), 1);
-        assert_eq!(hasty.spans(&spans_named(&["late"])).await, Answer::None);
-        assert_eq!(names(&receiver), ["late"], "it was taken nevertheless");
+        receiver.behave_times(Behaviour::Delay(MOMENT), 1);
+        let (began, sent) = (Instant::now(), spans_named(&["late"]));
+        let mut answer = Box::pin(client.spans(&sent));
+        until_it_came(&receiver, 2, answer.as_mut()).await;
+        assert_eq!(names(&receiver), ["late"], "it is taken before it is answered");
+        assert!(answer.await.is_ok());
+        assert!(began.elapsed() >= MOMENT);
 
         receiver.behave_times(Behaviour::CutConnection, 1);
         assert!(matches!(client.spans(&spans_named(&["cut"])).await, Answer::Broken(_)));
@@ -232,6 +242,14 @@ async fn tls_asks_for_trust_and_for_a_certificate_where_told() {
             assert!(matches!(distrusting.spans(&spans_named(&["b"])).await, Answer::Broken(_)));
         }
         assert_eq!(receiver.span_count(), if accepted { 2 } else { 0 });
+    }
+}
+
+/// Waits until so many requests came, the last without an answer.
+async fn until_it_came(receiver: &OtlpReceiver, requests: usize, answer: impl Future<Output = Answer>) {
+    tokio::select! {
+        answer = answer => panic!("it is answered already: {answer:?}"),
+        _ = receiver.wait_for_requests(requests, SOON) => {}
     }
 }
 

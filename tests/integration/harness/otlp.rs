@@ -54,7 +54,9 @@ impl OtlpReceiver {
     }
 
     fn new(tls: Option<Tls>) -> OtlpReceiver {
-        let [http, grpc] = [(); 2].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+        let http = free_port();
+        let grpc = std::iter::repeat_with(free_port).find(|port| *port != http).expect("it never ends");
+        let [http, grpc] = [http, grpc].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         let receiver = OtlpReceiver { http, grpc, tls, record: Arc::default(), running: Mutex::default() };
         receiver.start_again();
         receiver

@@ -12,7 +12,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 pub enum Behaviour {
     /// Taken.
     Accept,
-    /// Taken when so much time has passed.
+    /// Taken at once, and answered when so much time has passed.
     Delay(Duration),
     /// Refused with this status of HTTP, or the gRPC code that means the same. `retry_after` is the value of the header;
     /// over gRPC it is a number of seconds, sent as `google.rpc.RetryInfo`, and left out if it is no number.

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -12,6 +13,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::record::{Record, Transport};
 use super::{grpc, http};
+
+/// Times that a port is asked for, and the pause between them.
+const LOOKS: u32 = 100;
+const LOOK: Duration = Duration::from_millis(10);
 
 /// TLS for each transport: they differ in the protocol that they agree on.
 #[derive(Clone)]
@@ -42,7 +47,7 @@ impl Running {
     /// Listens at both addresses when it returns.
     pub fn start(http: SocketAddr, grpc: SocketAddr, tls: Option<Tls>, record: &Arc<Record>) -> Running {
         let listeners = [http, grpc].map(|address| {
-            let listener = TcpListener::bind(address).expect("the port is ours");
+            let listener = bind(address);
             listener.set_nonblocking(true).expect("it is a socket");
             listener
         });
@@ -70,6 +75,17 @@ impl Running {
         drop(self.stop);
         self.thread.join().expect("the receiver does not panic");
     }
+}
+
+/// Another test may look for a moment whether the port is free.
+fn bind(address: SocketAddr) -> TcpListener {
+    for _ in 0..LOOKS {
+        if let Ok(listener) = TcpListener::bind(address) {
+            return listener;
+        }
+        std::thread::park_timeout(LOOK);
+    }
+    panic!("port {} is taken", address.port());
 }
 
 async fn accept(
