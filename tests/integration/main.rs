@@ -3,6 +3,7 @@
 mod console;
 mod counting;
 mod crash;
+mod delivery;
 mod demo;
 mod endpoints;
 mod exposition;
