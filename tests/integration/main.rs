@@ -5,6 +5,7 @@ mod counting;
 mod crash;
 mod demo;
 mod endpoints;
+mod exemplars;
 mod exposition;
 mod following;
 mod governor;
