@@ -5,6 +5,7 @@
 
 pub mod collector;
 pub mod source;
+mod spans;
 pub mod watched;
 
 use std::sync::Arc;
