@@ -27,6 +27,7 @@ mod reload;
 mod scraping;
 mod server;
 mod sharding;
+mod spans;
 mod tables;
 mod together;
 mod upstash;
