@@ -11,10 +11,10 @@ use rowmetry::collector::{Guard, RowsCollector, RowsSettings, SpanMaker};
 use rowmetry::config::{Limits, SourceSettings, Start};
 use rowmetry::demo::Traffic;
 use rowmetry::family::Micros;
-use rowmetry::pack::{self, Pack, System};
+use rowmetry::pack::{self, Pack, System, lint};
 use rowmetry::source::postgres::PostgresSource;
 use rowmetry::source::sqlite::SqliteSource;
-use rowmetry::source::{RowsQuery, Source};
+use rowmetry::source::{RowsQuery, RowsRange, Source};
 use rowmetry::span::{SpanId, SpanRecord, TraceId};
 use rowmetry::telemetry::SpanSkipped;
 use serde::Deserialize;
@@ -160,6 +160,37 @@ async fn every_pack_makes_these_spans() {
         insta::assert_snapshot!(format!("spans_of_{app}"), text);
         // Read again by somebody who knows nothing: the same spans.
         assert_eq!(told(&read_all(&postgres(&database), &pack).await), text, "{app}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_cost_no_metric_where_a_schema_drifted() {
+    #[derive(Deserialize)]
+    struct Truth {
+        drifts: Vec<Drift>,
+    }
+    #[derive(Deserialize)]
+    struct Drift {
+        script: String,
+    }
+    for pack in packs() {
+        let app = &pack.app;
+        let truth: Truth =
+            serde_saphyr::from_str(&fixture(&format!("{app}_truth.yaml"))).unwrap_or_else(|e| panic!("{app}: {e}"));
+        for Drift { script } in truth.drifts {
+            let database = filled(Cluster::shared(), app).await;
+            database.run(fixture(&script)).await;
+            let source = postgres(&database);
+            for reader in readers(&pack, System::Postgres, Start::All) {
+                let definition = pack.collectors.iter().find(|c| c.name == reader.name).expect("it has a definition");
+                let mut query = reader.collector.query().clone();
+                let with_spans = source.read_rows(&query, &RowsRange::of_everything(100)).await;
+                query.keep_columns(&lint::metric_columns(definition));
+                let without = source.read_rows(&query, &RowsRange::of_everything(100)).await;
+                let failure = with_spans.as_ref().err();
+                assert_eq!(failure.is_some(), without.is_err(), "{script}: {}: {failure:?}", reader.name);
+            }
+        }
     }
 }
 
