@@ -4,10 +4,13 @@ use super::*;
 use crate::config::OtlpSettings;
 use crate::config::otlp::{GenAiNames, HistogramForm, OtlpEndpoint, OtlpProtocol, Sampler, Temporality};
 
+/// Names and values.
+type Variables<'v> = &'v [(&'v str, &'v str)];
+
 const SOURCES: &str = "sources: [{name: a, url: a.db}]\n";
 
 /// What the file's `otlp` and these variables come to; its complaints where it is wrong.
-fn read(otlp: &str, variables: &[(&str, &str)]) -> Result<OtlpSettings, Vec<String>> {
+fn read(otlp: &str, variables: Variables) -> Result<OtlpSettings, Vec<String>> {
     let folder = folder(&format!("{SOURCES}packs: [PLANTS]\notlp: {otlp}\n"));
     for name in ["ca.pem", "own.pem", "own.key"] {
         std::fs::write(folder.path().join(name), "x").expect("writable");
@@ -30,7 +33,7 @@ fn read(otlp: &str, variables: &[(&str, &str)]) -> Result<OtlpSettings, Vec<Stri
         .map_err(|errors| errors.0.iter().map(|complaint| complaint.to_string().replace(&prefix, "")).collect())
 }
 
-fn good(otlp: &str, variables: &[(&str, &str)]) -> OtlpSettings {
+fn good(otlp: &str, variables: Variables) -> OtlpSettings {
     read(otlp, variables).unwrap_or_else(|told| panic!("{otlp} {variables:?}\n{told:#?}"))
 }
 
@@ -79,7 +82,7 @@ fn everything_of_otlp_that_can_be_set_is_read() {
 fn the_file_says_what_is_sent() {
     let none = [("OTEL_TRACES_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "none")];
     let all = [("OTEL_TRACES_EXPORTER", "otlp"), ("OTEL_METRICS_EXPORTER", "otlp")];
-    let cases: &[(&str, &[(&str, &str)], [bool; 3])] = &[
+    let cases: &[(&str, Variables, [bool; 3])] = &[
         ("{}", &[], [false, false, false]),
         ("{protocol: grpc}", &[], [false, false, false]),
         ("{endpoint: 'http://h'}", &[], [true, true, false]),
