@@ -297,6 +297,9 @@ fn every_error_is_told_at_once_and_once() {
     let wanted =
         ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "COMPRESSION", "ENDPOINT", "HEADERS", "METRICS_ENDPOINT"];
     assert_eq!(places, wanted.map(|option| format!("OTEL_EXPORTER_OTLP_{option}")));
+    let told =
+        read(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"), ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2")]);
+    assert_eq!(told.expect_err("both are wrong").0.len(), 2);
 }
 
 #[test]
