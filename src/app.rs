@@ -4,6 +4,7 @@
 
 mod check;
 mod demo;
+mod push;
 mod self_metrics;
 mod state;
 
@@ -94,6 +95,7 @@ pub(crate) struct App {
     context: Arc<Context>,
     running: BTreeMap<String, Running>,
     address: std::net::SocketAddr,
+    pushing: Option<push::Pushing>,
     web: JoinHandle<()>,
     stop_web: watch::Sender<bool>,
     reload_requests: mpsc::Receiver<oneshot::Sender<Result<(), Vec<String>>>>,
@@ -112,6 +114,7 @@ impl App {
     /// # Errors
     /// When the state cannot be used or the address cannot be listened at.
     pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let process_start = clock::now();
         let listener = TcpListener::bind(settings.listen)
             .await
             .with_context(|| format!("cannot listen at {} (`listen`)", settings.listen))?;
@@ -138,6 +141,7 @@ impl App {
                 view.sources.entry(source.name.as_str().into()).or_default();
             }
         });
+        let pushing = push::start_push(&settings, store.clone(), metrics.clone(), address, process_start)?;
         let (ask, reload_requests) = mpsc::channel(1);
         let (stop_web, mut told) = watch::channel(false);
         let web_state = Arc::new(WebState::new(
@@ -158,7 +162,8 @@ impl App {
             }
         });
         tracing::info!(%address, sources = settings.sources.len(), "serving http://{address}/ and http://{address}/metrics");
-        let mut app = App { settings, context, running: BTreeMap::new(), address, web, stop_web, reload_requests };
+        let running = BTreeMap::new();
+        let mut app = App { settings, context, running, address, pushing, web, stop_web, reload_requests };
         app.start_sources();
         Ok(app)
     }
@@ -264,7 +269,7 @@ impl App {
         Ok(())
     }
 
-    /// Ends everything: reads first, then the web server.
+    /// Ends everything: reads first, then what is pushed, then the web server.
     pub(crate) async fn stop(mut self) {
         tracing::info!("stopping");
         for running in self.running.values() {
@@ -274,6 +279,9 @@ impl App {
             if tokio::time::timeout(STOP_WITHIN, &mut running.task).await.is_err() {
                 running.task.abort();
             }
+        }
+        if let Some(pushing) = self.pushing.take() {
+            pushing.stop().await;
         }
         self.stop_web.send_replace(true);
         if tokio::time::timeout(STOP_WITHIN * 2, &mut self.web).await.is_err() {

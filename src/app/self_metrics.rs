@@ -11,6 +11,8 @@ pub fn self_metrics() -> String {
     metrics.source_up("source", true);
     metrics.source("source").limited(Some(0), None);
     metrics.scraped("text", 0.0, 0);
+    metrics.push().pushed(0.0);
+    metrics.push().succeeded(0.0);
     let collector = metrics.collector("source", "pack", "collector");
     collector.succeeded(0.0, 0, 0.0);
     collector.interval(0.0);

@@ -4,10 +4,11 @@
 //! author chose, or come from a closed list: never from a row.
 
 pub mod collector;
+pub mod push;
 pub mod source;
 pub mod watched;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -18,6 +19,7 @@ use prometheus::{
 
 pub use collector::CollectorMetrics;
 use collector::CollectorVecs;
+pub use push::PushMetrics;
 pub use source::SourceMetrics;
 use source::SourceVecs;
 use watched::{WatchedFamily, Watcher};
@@ -66,6 +68,7 @@ pub struct Metrics {
     series_conflicts: IntCounter,
     family_conflicts: IntCounter,
     connections_refused: IntCounter,
+    push: OnceLock<PushMetrics>,
 }
 
 impl Metrics {
@@ -150,6 +153,7 @@ impl Metrics {
                 "rowmetry_http_connections_refused_total",
                 "Connections refused because as many as allowed were open.",
             ),
+            push: OnceLock::new(),
             registry,
             watcher,
         };
@@ -190,6 +194,11 @@ impl Metrics {
     /// What is spent on one source; its series exist from here on.
     pub fn source(&self, source: &str) -> SourceMetrics {
         SourceMetrics::new(self.sources.clone(), source)
+    }
+
+    /// What is said of metrics that are pushed; its series exist from here on.
+    pub fn push(&self) -> &PushMetrics {
+        self.push.get_or_init(|| PushMetrics::new(&self.registry))
     }
 
     /// Says whether a source can be reached.
