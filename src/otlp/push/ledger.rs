@@ -100,7 +100,7 @@ impl Ledger {
     pub fn ended(&mut self, due: &mut Vec<Due>) {
         let mut families = std::mem::take(&mut self.families);
         let mut gone: Vec<_> = families.iter_mut().filter(|(_, family)| family.round != self.round).collect();
-        gone.sort_by(|(one, _), (other, _)| one.cmp(other));
+        gone.sort_by_key(|(name, _)| *name);
         for (_, family) in gone {
             self.end_series(&mut family.series, None, due);
         }
