@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod push;
 mod self_metrics;
+mod sending;
 mod state;
 
 use std::collections::BTreeMap;
@@ -94,6 +95,7 @@ pub(crate) struct App {
     settings: Settings,
     context: Arc<Context>,
     running: BTreeMap<String, Running>,
+    sending: sending::Sending,
     address: std::net::SocketAddr,
     pushing: Option<push::Pushing>,
     web: JoinHandle<()>,
@@ -134,6 +136,7 @@ impl App {
             Some(rows) => Some(Arc::new(SpanQueue::new(rows.queue_limit, state.span_queue().await?.spans))),
             None => None,
         };
+        let sending = sending::Sending::start(&settings.otlp, &state, spans.as_ref(), &metrics)?;
         let context = context(&settings, state, store.clone(), board.clone(), metrics.clone(), spans);
         // Known to the board before anybody can ask: not ready before each source has been looked at.
         board.update(|view| {
@@ -163,7 +166,7 @@ impl App {
         });
         tracing::info!(%address, sources = settings.sources.len(), "serving http://{address}/ and http://{address}/metrics");
         let running = BTreeMap::new();
-        let mut app = App { settings, context, running, address, pushing, web, stop_web, reload_requests };
+        let mut app = App { settings, context, running, sending, address, pushing, web, stop_web, reload_requests };
         app.start_sources();
         Ok(app)
     }
@@ -280,9 +283,13 @@ impl App {
                 running.task.abort();
             }
         }
-        if let Some(pushing) = self.pushing.take() {
-            pushing.stop().await;
-        }
+        // Now nothing comes any more, and all that came can be sent, at once.
+        let pushed = async {
+            if let Some(pushing) = self.pushing.take() {
+                pushing.stop().await;
+            }
+        };
+        tokio::join!(self.sending.stop(STOP_WITHIN), pushed);
         self.stop_web.send_replace(true);
         if tokio::time::timeout(STOP_WITHIN * 2, &mut self.web).await.is_err() {
             self.web.abort();

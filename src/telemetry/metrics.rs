@@ -4,6 +4,7 @@
 //! author chose, or come from a closed list: never from a row.
 
 pub mod collector;
+pub mod delivery;
 pub mod push;
 pub mod source;
 pub mod watched;
@@ -19,6 +20,8 @@ use prometheus::{
 
 pub use collector::CollectorMetrics;
 use collector::CollectorVecs;
+use delivery::DeliveryVecs;
+pub use delivery::{DeliveryMetrics, GivenUp, RequestOutcome};
 pub use push::PushMetrics;
 pub use source::SourceMetrics;
 use source::SourceVecs;
@@ -57,6 +60,7 @@ pub struct Metrics {
     watcher: Watcher,
     collectors: Arc<CollectorVecs>,
     sources: Arc<SourceVecs>,
+    delivery: Arc<DeliveryVecs>,
     source_up: IntGaugeVec,
     state_persistent: IntGauge,
     state_write_seconds: Histogram,
@@ -87,6 +91,7 @@ impl Metrics {
         let metrics = Metrics {
             collectors: Arc::new(CollectorVecs::new(&watcher)),
             sources: Arc::new(SourceVecs::new(&watcher)),
+            delivery: Arc::new(DeliveryVecs::new(&registry)),
             source_up: int_gauges(
                 &registry,
                 "rowmetry_source_up",
@@ -194,6 +199,11 @@ impl Metrics {
     /// What is spent on one source; its series exist from here on.
     pub fn source(&self, source: &str) -> SourceMetrics {
         SourceMetrics::new(self.sources.clone(), source)
+    }
+
+    /// What becomes of spans on their way to the receiver; its series exist from here on.
+    pub fn delivery(&self) -> DeliveryMetrics {
+        DeliveryMetrics::new(self.delivery.clone())
     }
 
     /// What is said of metrics that are pushed; its series exist from here on.
