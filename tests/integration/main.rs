@@ -14,6 +14,7 @@ mod imports;
 mod keys;
 mod lifecycle;
 mod otlp_receivers;
+mod otlp_transport;
 mod outage;
 mod packs;
 mod pooler;
