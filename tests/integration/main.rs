@@ -14,6 +14,7 @@ mod harness;
 mod imports;
 mod keys;
 mod lifecycle;
+mod otlp_push;
 mod otlp_receivers;
 mod otlp_transport;
 mod outage;
