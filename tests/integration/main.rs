@@ -12,6 +12,7 @@ mod harness;
 mod imports;
 mod keys;
 mod lifecycle;
+mod otlp_receivers;
 mod outage;
 mod packs;
 mod pooler;
