@@ -4,6 +4,7 @@
 //! author chose, or come from a closed list: never from a row.
 
 pub mod collector;
+pub mod own_spans;
 pub mod source;
 pub mod watched;
 
@@ -18,6 +19,7 @@ use prometheus::{
 
 pub use collector::CollectorMetrics;
 use collector::CollectorVecs;
+pub use own_spans::{OwnSpans, SpanOutcome};
 pub use source::SourceMetrics;
 use source::SourceVecs;
 use watched::{WatchedFamily, Watcher};
