@@ -200,6 +200,7 @@ impl Client {
     fn connector(&self, protocol: &str) -> HttpsConnector<HttpConnector> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
+        tcp.set_nodelay(true);
         let mut tls = self.tls.clone();
         tls.alpn_protocols = vec![protocol.into()];
         HttpsConnector::from((tcp, tls))

@@ -291,3 +291,22 @@ fn is_named(span: &Span) -> bool {
     let parent = &span.parent_span_id;
     good(&span.trace_id, 16) && good(&span.span_id, 8) && (parent.is_empty() || parent.len() == 8)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "more came than the receiver keeps")]
+    fn who_asks_for_all_after_too_much_came_gets_no_part() {
+        let (head, ()) = hyper::Request::new(()).into_parts();
+        let request = ReceivedRequest::new(Transport::Http, &head);
+        let record = Record::default();
+        for _ in 0..MOST_REQUESTS {
+            record.refuse(request.clone());
+        }
+        assert_eq!(record.with(|state| state.whole().requests.len()), MOST_REQUESTS);
+        record.refuse(request);
+        record.with(|state| state.whole().requests.len());
+    }
+}
