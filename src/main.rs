@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use rowmetry::app::{self, DemoRequest};
 use rowmetry::cli::{
-    self, Command, CommonOptions, DocsPage, Invocation, LogOptions, ReportFormat, SchemaKind, ServeOptions, ShardOptions,
-    StateAction,
+    self, Command, CommonOptions, DocsPage, Invocation, LogOptions, ReportFormat, SchemaKind, ServeOptions,
+    ShardOptions, StateAction,
 };
 use rowmetry::config::Settings;
 use rowmetry::otlp::own::OwnTraces;

@@ -4,7 +4,9 @@
 
 use std::fmt::Write;
 
-use super::{CollectorReport, FailureReport, OtlpReport, PersonalData, Report, SeriesEstimate, SourceReport, SpendReport};
+use super::{
+    CollectorReport, FailureReport, OtlpReport, PersonalData, Report, SeriesEstimate, SourceReport, SpendReport,
+};
 
 /// Writes the report. `colour` adds terminal colours and changes no word.
 pub(super) fn text(report: &Report, colour: bool) -> String {

@@ -14,6 +14,7 @@ mod keys;
 mod lifecycle;
 mod otlp_receivers;
 mod outage;
+mod own_traces;
 mod packs;
 mod pooler;
 mod probing;

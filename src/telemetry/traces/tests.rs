@@ -71,8 +71,8 @@ fn only_spans_of_ours_are_traced_and_without_noise() {
     let (kept, _) = observed(LogFormat::Text, Some(Sampler::AlwaysOn), || {
         let collect = tracing::info_span!(target: TARGET, "collect", rowmetry.rows = 3_i64);
         let _collect = collect.enter();
-        let _query = tracing::info_span!(target: "sqlx::query", "query").entered();
-        let _request = tracing::trace_span!(target: "hyper::client", "request").entered();
+        let _query = tracing::info_span!(target: "sqlx", "query").entered();
+        let _request = tracing::trace_span!(target: "h2", "request").entered();
         let _read = tracing::info_span!(target: TARGET, "read").entered();
         tracing::info!("read");
     });
