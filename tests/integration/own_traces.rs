@@ -74,9 +74,9 @@ fn all_spans(exporter: &Exporter, receiver: &OtlpReceiver) -> Vec<Seen> {
 
 /// The spans of the last trace whose root has this name, and which has a span of that name.
 fn last_trace(spans: &[Seen], root: &str, with: &str) -> Vec<Seen> {
-    let traces = spans.iter().filter(|span| span.name == root && span.parent.is_empty()).map(|span| &span.trace);
+    let mut traces = spans.iter().filter(|span| span.name == root && span.parent.is_empty()).map(|span| &span.trace);
     let has_it = |trace: &&String| spans.iter().any(|span| span.trace == **trace && span.name == with);
-    let trace = traces.filter(has_it).last();
+    let trace = traces.rfind(has_it);
     let trace = trace.unwrap_or_else(|| panic!("no trace {root} with {with}: {:?}", names(spans)));
     spans.iter().filter(|span| span.trace == *trace).cloned().collect()
 }
