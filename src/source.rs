@@ -16,6 +16,7 @@ pub mod rows;
 pub mod snapshot;
 pub mod spend;
 pub mod sqlite;
+pub mod trace;
 pub mod upstash;
 
 use async_trait::async_trait;

@@ -17,12 +17,14 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 use url::Url;
 
 use self::outcome::Outcome;
-use self::request::Asker;
+use self::request::{Answer, Asker};
 use self::trouble::Trouble;
 use super::spend::Spend;
+use super::trace;
 use super::{Examination, Finding, Reader, Reading, Rows};
 use crate::config::SourceSettings;
 use crate::family::Micros;
@@ -98,8 +100,11 @@ impl ProbeReader {
 
     async fn probe(&self, url: &Url) -> Probed {
         let began = Instant::now();
+        let span = trace::requested("GET", url);
         let asked = self.of.asker.get(url, &self.probe.accept, self.probe.timeout, &self.of.spend);
-        match asked.await {
+        let asked = asked.instrument(span.clone()).await;
+        told(&span, &asked);
+        match asked {
             Ok(answer) => {
                 let took = Some(began.elapsed());
                 let (outcome, document) = match Outcome::of_status(answer.status) {
@@ -204,6 +209,21 @@ impl ProbeReader {
             (false, true) => Some(found),
             (false, false) => Some(format!("{found}; this answer has none at {}", lacking.join(", "))),
         }
+    }
+}
+
+/// Tells a span what its request came to. What was received is no part of it.
+fn told(span: &Span, asked: &Result<Answer, Trouble>) {
+    let (status, trouble) = match asked {
+        Ok(answer) => (Some(answer.status), Outcome::of_status(answer.status)),
+        Err(trouble) => (trouble.status, Some(trouble.outcome)),
+    };
+    if let Some(status) = status {
+        span.record("http.response.status_code", i64::from(status));
+    }
+    if let Some(outcome) = trouble {
+        span.record("error.type", tracing::field::display(outcome));
+        span.record("otel.status_code", "ERROR");
     }
 }
 

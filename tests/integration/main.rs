@@ -18,6 +18,7 @@ mod otlp_push;
 mod otlp_receivers;
 mod otlp_transport;
 mod outage;
+mod own_traces;
 mod packs;
 mod pooler;
 mod probing;

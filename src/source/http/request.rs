@@ -28,7 +28,7 @@ use super::trouble::Trouble;
 use super::{body, credentials};
 use crate::source::authorities;
 use crate::source::spend::Spend;
-use crate::telemetry::{Failure, Reason};
+use crate::telemetry::{Failure, Reason, traces};
 
 /// Bytes of an answer's head; servers seldom send more than 16 KiB.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -76,7 +76,13 @@ impl Asker {
 
     /// GET, with redirects on the same host, all within the time limit.
     pub(super) async fn get(&self, url: &Url, accept: &str, limit: Duration, spend: &Spend) -> Result<Answer, Trouble> {
-        let headers = headers(url, accept)?;
+        let mut headers = headers(url, accept)?;
+        // Where that is wanted, the application's own trace of this request is a part of ours.
+        for (name, value) in traces::headers() {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
         let deadline = Instant::now() + limit;
         let mut current = url.clone();
         let mut follows = 0;
