@@ -7,8 +7,9 @@ use rowmetry::cli::{
     self, Command, CommonOptions, DocsPage, Invocation, LogOptions, ReportFormat, SchemaKind, ServeOptions,
     ShardOptions, StateAction,
 };
-use rowmetry::config::Settings;
+use rowmetry::config::{self, OtlpSettings, Settings};
 use rowmetry::otlp::own::OwnTraces;
+use rowmetry::telemetry::metrics::OwnSpans;
 use rowmetry::{pack, reference, telemetry};
 
 /// Exit code for a wrong command line or configuration.
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
 
 fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
     // What is logged while it serves may be part of a trace, and whether there are traces the configuration says.
-    if !matches!(command, Command::Serve(_))
+    if !matches!(command, Command::Serve(_) | Command::Demo(_))
         && let Err(error) = telemetry::log::start(log.log.as_deref(), log.log_format, None)
     {
         return Ok(bad_usage(&error));
@@ -51,13 +52,18 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
         }
         Command::Serve(options) => return with_settings(&options.common, |settings| serve(settings, &log, &options)),
         Command::Demo(options) => {
+            let otlp = match config::otlp::from_environment(&|name| std::env::var(name).ok()) {
+                Ok(otlp) => otlp,
+                Err(errors) => return Ok(bad_usage(&errors)),
+            };
             let request = DemoRequest {
                 listen: options.listen,
                 seed: options.seed,
                 rate: options.rate,
                 duration: options.duration,
+                otlp: otlp.clone(),
             };
-            runtime()?.block_on(app::demo(request))?;
+            return traced(&otlp, &log, |runtime, spans| runtime.block_on(app::demo(request, spans)));
         }
         Command::Check(options) => {
             return with_settings(&options.common, |settings| {
@@ -73,12 +79,29 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Log and traces begin together, then everything else; the traces end last.
 fn serve(settings: Settings, log: &LogOptions, options: &ServeOptions) -> anyhow::Result<ExitCode> {
+    let otlp = settings.otlp.clone();
+    traced(&otlp, log, |runtime, spans| {
+        let settings = part(settings, &options.part);
+        let options = options.clone();
+        let load = Box::new(move || {
+            let settings = cli::load_settings(&options.common).map_err(|errors| errors.to_string())?;
+            Ok(part(settings, &options.part))
+        });
+        runtime.block_on(app::serve(settings, load, spans))
+    })
+}
+
+/// Log and traces begin together, then everything else; the traces end last.
+fn traced(
+    otlp: &OtlpSettings,
+    log: &LogOptions,
+    body: impl FnOnce(&tokio::runtime::Runtime, Option<&OwnSpans>) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let traces = {
         let _within = runtime.enter();
-        match OwnTraces::start(&settings.otlp, app::VERSION) {
+        match OwnTraces::start(otlp, app::VERSION) {
             Ok(traces) => traces,
             Err(error) => return Ok(bad_usage(&error)),
         }
@@ -87,19 +110,11 @@ fn serve(settings: Settings, log: &LogOptions, options: &ServeOptions) -> anyhow
     if let Err(error) = telemetry::log::start(log.log.as_deref(), log.log_format, tracer) {
         return Ok(bad_usage(&error));
     }
-    let settings = part(settings, &options.part);
-    let load = {
-        let options = options.clone();
-        Box::new(move || {
-            let settings = cli::load_settings(&options.common).map_err(|errors| errors.to_string())?;
-            Ok(part(settings, &options.part))
-        })
-    };
-    let served = runtime.block_on(app::serve(settings, load, traces.as_ref().map(OwnTraces::spans)));
+    let ended = body(&runtime, traces.as_ref().map(OwnTraces::spans));
     if let Some(traces) = traces {
         traces.stop();
     }
-    served?;
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 
