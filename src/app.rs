@@ -2,8 +2,10 @@
 //!
 //! It decides nothing about rows or metrics. Beside the schedule it alone may read the clock.
 
+mod backfill;
 mod check;
 mod demo;
+mod past;
 mod self_metrics;
 mod state;
 
@@ -28,8 +30,10 @@ use crate::store::{Board, Store};
 use crate::telemetry::metrics::{Metrics, ReloadOutcome};
 use crate::web::{self, WebState};
 
+pub use backfill::{BackfillRequest, backfill};
 pub use check::check;
 pub use demo::{DemoRequest, demo};
+pub use past::{PackChoice, PastRequest};
 pub use self_metrics::self_metrics;
 pub use state::{forget_state, list_state, reset_state};
 

@@ -4,6 +4,7 @@
 //! business of other modules.
 
 pub mod healthcheck;
+mod past;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -14,6 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{self, ConfigErrors, Overrides, Settings, Shard};
 use crate::telemetry::log::LogFormat;
+
+pub use past::{BackfillOptions, PastOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +57,8 @@ pub enum Command {
     Demo(DemoOptions),
     /// Look at what was counted, or begin anew.
     State(StateOptions),
+    /// Write the past as OpenMetrics.
+    Backfill(BackfillOptions),
     /// Print a JSON Schema.
     Schema(SchemaKind),
     /// Print a generated page of the manual.
@@ -291,6 +296,15 @@ enum Verb {
     Demo(DemoOptions),
     /// Look at what was counted, or begin anew
     State(StateOptions),
+    /// Write the history of the counters, for Prometheus, before it first looked
+    ///
+    /// Reads the rows of a window of time and writes OpenMetrics with time stamps to standard output: each counter and histogram
+    /// begins at 0 at --from and has a sample every --step. `promtool tsdb create-blocks-from openmetrics` makes blocks of
+    /// it. It reads beside a running Rowmetry, whose counts it does not touch.
+    ///
+    /// Ends with 0 when all was read, 1 when something had to be left out, 2 when options or configuration are wrong.
+    #[command(after_long_help = past::BACKFILL_HELP)]
+    Backfill(BackfillOptions),
     /// Print the JSON Schema of a file, for editors
     Schema {
         /// Which
@@ -314,6 +328,7 @@ impl From<Cli> for Invocation {
             Some(Verb::Check(options)) => Command::Check(options),
             Some(Verb::Demo(options)) => Command::Demo(options),
             Some(Verb::State(options)) => Command::State(options),
+            Some(Verb::Backfill(options)) => Command::Backfill(options),
             Some(Verb::Schema { kind }) => Command::Schema(kind),
             Some(Verb::Docs { page }) => Command::Docs(page),
             Some(Verb::Healthcheck(options)) => Command::Healthcheck(options),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use rowmetry::app::{self, DemoRequest};
 use rowmetry::cli::{self, Command, CommonOptions, DocsPage, ReportFormat, SchemaKind, ShardOptions, StateAction};
 use rowmetry::config::Settings;
+use rowmetry::schedule::clock;
 use rowmetry::{pack, reference, telemetry};
 
 /// Exit code for a wrong command line or configuration.
@@ -74,6 +75,17 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             });
         }
         Command::State(options) => return state(options.action),
+        Command::Backfill(options) => {
+            let request = match options.request(clock::now()) {
+                Ok(request) => request,
+                Err(message) => return Ok(wrong(&message)),
+            };
+            return with_settings(&options.past.common, |settings| {
+                let settings = part(settings, &options.past.part);
+                let whole = runtime()?.block_on(app::backfill(&settings, &request, &mut std::io::stdout().lock()))?;
+                Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            });
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -119,7 +131,11 @@ fn with_settings(
 }
 
 fn bad_usage(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("{error}");
+    wrong(&error.to_string())
+}
+
+fn wrong(message: &str) -> ExitCode {
+    eprintln!("{message}");
     ExitCode::from(BAD_USAGE)
 }
 

@@ -12,7 +12,7 @@ use super::exact::Exact;
 use super::guard::{Guard, Replaced};
 use super::histogram::{Distribution, StoredDistribution, default_bounds};
 use crate::config::Limits;
-use crate::family::{Family, Histogram, Kind, Micros, Series, SpanContext, Value};
+use crate::family::{Family, Histogram, Kind, Labels, Micros, Series, SpanContext, Value};
 use crate::pack::Metric;
 use crate::telemetry::Ignored;
 
@@ -42,10 +42,14 @@ struct Grown {
     published: OnceLock<Value>,
 }
 
+/// What one series counted.
 #[derive(Debug, Clone, PartialEq)]
-enum Count {
+pub(super) enum Count {
+    /// Rows.
     Rows(u64),
+    /// The sum of a column.
     Sum(Exact),
+    /// How a column's values are distributed.
     Distribution(Box<Distribution>),
 }
 
@@ -193,6 +197,34 @@ impl SeriesSet {
             self.grown[set] = Grown { count: self.nought(), start, dirty: true, published: OnceLock::new() };
         }
         self.dirty = self.order.clone();
+    }
+
+    /// What each series grew by since the last call: its number, and the growth. Every count is at nought after it.
+    pub(super) fn take_growth(&mut self) -> Vec<(u32, Count)> {
+        let mut growth = Vec::with_capacity(self.dirty.len());
+        for set in std::mem::take(&mut self.dirty) {
+            let nought = self.nought();
+            let grown = &mut self.grown[set as usize];
+            grown.dirty = false;
+            grown.published.take();
+            growth.push((set, std::mem::replace(&mut grown.count, nought)));
+        }
+        growth
+    }
+
+    /// The series as they are printed: number and labels of each.
+    pub(super) fn printed(&self) -> impl Iterator<Item = (u32, &Labels)> {
+        self.order.iter().map(|set| (*set, &self.admission.sets()[*set as usize].labels))
+    }
+
+    /// What a person reads of the metric, and what kind it is.
+    pub(super) fn head(&self) -> (Arc<str>, Arc<str>, Kind) {
+        (self.name.clone(), self.help.clone(), self.kind)
+    }
+
+    /// Upper bounds of the buckets.
+    pub(super) fn bounds(&self) -> &Arc<[f64]> {
+        &self.bounds
     }
 
     /// The metric as it is published. Series that began after `hide_since` are shown as 0, so that a reader who
