@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod past;
 mod self_metrics;
+mod sending;
 mod state;
 
 use std::collections::BTreeMap;
@@ -97,6 +98,7 @@ pub(crate) struct App {
     settings: Settings,
     context: Arc<Context>,
     running: BTreeMap<String, Running>,
+    sending: sending::Sending,
     address: std::net::SocketAddr,
     web: JoinHandle<()>,
     stop_web: watch::Sender<bool>,
@@ -135,6 +137,7 @@ impl App {
             Some(rows) => Some(Arc::new(SpanQueue::new(rows.queue_limit, state.span_queue().await?.spans))),
             None => None,
         };
+        let sending = sending::Sending::start(&settings.otlp, &state, spans.as_ref(), &metrics)?;
         let context = context(&settings, state, store.clone(), board.clone(), metrics.clone(), spans);
         // Known to the board before anybody can ask: not ready before each source has been looked at.
         board.update(|view| {
@@ -162,7 +165,8 @@ impl App {
             }
         });
         tracing::info!(%address, sources = settings.sources.len(), "serving http://{address}/ and http://{address}/metrics");
-        let mut app = App { settings, context, running: BTreeMap::new(), address, web, stop_web, reload_requests };
+        let mut app =
+            App { settings, context, running: BTreeMap::new(), sending, address, web, stop_web, reload_requests };
         app.start_sources();
         Ok(app)
     }
@@ -279,6 +283,8 @@ impl App {
                 running.task.abort();
             }
         }
+        // Now nothing comes any more.
+        self.sending.stop(STOP_WITHIN).await;
         self.stop_web.send_replace(true);
         if tokio::time::timeout(STOP_WITHIN * 2, &mut self.web).await.is_err() {
             self.web.abort();

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests run against: a real Postgres, PgBouncer, Redis and Prometheus, and a Python with two parsers.
+# Installs what the tests run against: a real Postgres, PgBouncer, Redis and Prometheus, and a Python with two parsers
+# and an OTLP receiver.
 # Quick when everything is there. `tests/install.sh bench` adds what the benches compare with.
 set -eu
 cd "$(dirname "$0")/.."

@@ -2,7 +2,7 @@
 
 use crate::exposition::own;
 use crate::reference;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, RequestOutcome};
 
 /// Every metric about Rowmetry itself, as Markdown. Each is touched once, so that it has a series to show its labels.
 pub fn self_metrics() -> String {
@@ -11,6 +11,10 @@ pub fn self_metrics() -> String {
     metrics.source_up("source", true);
     metrics.source("source").limited(Some(0), None);
     metrics.scraped("text", 0.0, 0);
+    let delivery = metrics.delivery();
+    delivery.limited(0);
+    delivery.queued(0, Some(0.0));
+    delivery.requested(RequestOutcome::Accepted, 0.0);
     let collector = metrics.collector("source", "pack", "collector");
     collector.succeeded(0.0, 0, 0.0);
     collector.interval(0.0);

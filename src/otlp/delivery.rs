@@ -1,3 +1,260 @@
 //! Spans of rows on their way: from the state to the receiver, in order, until it has them.
 //!
-//! A span leaves the state only when the receiver has it or will never take it; then that is counted.
+//! A span leaves the state only when the receiver has it or will never take it; the latter is counted and logged. What
+//! the receiver does never delays a read, and nothing is sent twice but what it may have lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::encode::spans::{Applications, Origin};
+use super::queue::SpanQueue;
+use super::transport::{Answer, Transport};
+use crate::span::SpanRecord;
+use crate::state::{QueuedSpans, State, StateError};
+use crate::telemetry::metrics::{DeliveryMetrics, GivenUp, RequestOutcome};
+
+/// The first pause after a request that came to nothing; it doubles with each, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// A receiver that is back is not kept waiting for longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The pause when the receiver takes nothing from us as we are configured: somebody has to mend it.
+const MENDING_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long spans that are kept in memory alone are sent on when the process is told to stop.
+const LAST_SPANS_WITHIN: Duration = Duration::from_secs(2);
+
+/// Takes spans to a receiver, some at a time.
+pub struct Sender {
+    transport: Transport,
+    applications: Applications,
+    metrics: DeliveryMetrics,
+    batch_spans: usize,
+}
+
+/// What became of spans that were to be sent, in their order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// The receiver has these many.
+    pub accepted: u64,
+    /// It will never take these many.
+    pub given_up: u64,
+    /// So many of the first ones are done with, one way or the other.
+    pub done: usize,
+    /// Why the rest was not sent.
+    pub held: Option<Held>,
+}
+
+/// Why spans have to wait.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The pause that the receiver asks for, or that we know to be needed.
+    pub pause: Option<Duration>,
+    /// For people.
+    pub why: String,
+}
+
+impl Sender {
+    /// At most `batch_spans` in one request.
+    pub fn new(transport: Transport, applications: Applications, metrics: DeliveryMetrics, batch_spans: usize) -> Self {
+        Sender { transport, applications, metrics, batch_spans: batch_spans.max(1) }
+    }
+
+    /// Sends spans in order. What the receiver refuses is sent in halves, so that one span which it will not take
+    /// costs no other.
+    pub async fn send(&self, spans: &[(Origin<'_>, &SpanRecord)]) -> Sent {
+        let mut sent = Sent::default();
+        // What is left of the spans, the next part last.
+        let mut parts: Vec<&[(Origin<'_>, &SpanRecord)]> = spans.chunks(self.batch_spans).rev().collect();
+        while let Some(part) = parts.pop() {
+            let began = Instant::now();
+            let answer = self.transport.traces(self.applications.request(part)).await;
+            self.metrics.requested(outcome(&answer), began.elapsed().as_secs_f64());
+            let count = part.len() as u64;
+            match answer {
+                Answer::Accepted => self.took(&mut sent, part, 0),
+                Answer::Partial { rejected, message } => {
+                    let rejected = rejected.min(count);
+                    tracing::warn!(
+                        spans = rejected,
+                        "the receiver of traces refused some spans of a request: {message}"
+                    );
+                    self.metrics.given_up(GivenUp::PartialSuccess, rejected);
+                    self.took(&mut sent, part, rejected);
+                }
+                Answer::Refused { .. } | Answer::TooLarge { .. } if part.len() > 1 => {
+                    let (first, rest) = part.split_at(part.len() / 2);
+                    parts.extend([rest, first]);
+                }
+                Answer::Refused { why } => self.gave_up(&mut sent, part, GivenUp::Refused, &why),
+                Answer::TooLarge { why } => self.gave_up(&mut sent, part, GivenUp::TooLarge, &why),
+                Answer::Later { after, why } => {
+                    sent.held = Some(Held { pause: after, why });
+                    break;
+                }
+                Answer::Misconfigured { why } => {
+                    sent.held = Some(Held { pause: Some(MENDING_PAUSE), why });
+                    break;
+                }
+            }
+        }
+        sent
+    }
+
+    fn took(&self, sent: &mut Sent, part: &[(Origin<'_>, &SpanRecord)], rejected: u64) {
+        let accepted = part.len() as u64 - rejected;
+        sent.accepted += accepted;
+        sent.given_up += rejected;
+        sent.done += part.len();
+        self.metrics.sent(accepted);
+    }
+
+    fn gave_up(&self, sent: &mut Sent, part: &[(Origin<'_>, &SpanRecord)], reason: GivenUp, why: &str) {
+        for (origin, span) in part {
+            let (reason, trace, span_id) = (reason.as_str(), span.trace, span.span);
+            tracing::warn!(source = origin.source, pack = origin.pack, %trace, span = %span_id, reason,
+                "the receiver will not take this span, which is given up: {why}");
+        }
+        sent.given_up += part.len() as u64;
+        sent.done += part.len();
+        self.metrics.given_up(reason, part.len() as u64);
+    }
+}
+
+/// Sends what waits in the state, for ever.
+pub struct Delivery {
+    sender: Sender,
+    state: Arc<State>,
+    queue: Arc<SpanQueue>,
+    failures: u32,
+    /// The first spans of a batch that are done with, while the rest of it waits.
+    partly: Option<(i64, usize)>,
+}
+
+impl Delivery {
+    /// Prepares to send what waits in the state.
+    pub fn new(sender: Sender, state: Arc<State>, queue: Arc<SpanQueue>) -> Self {
+        sender.metrics.limited(queue.limit());
+        Delivery { sender, state, queue, failures: 0, partly: None }
+    }
+
+    /// Sends until told to stop. What then waits in a state that survives is sent by the next run.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let pause = tokio::select! {
+                pause = self.send_some() => pause,
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            match pause {
+                Some(Duration::ZERO) => {}
+                Some(pause) => tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    _ = stop.wait_for(|stop| *stop) => break,
+                },
+                None => tokio::select! {
+                    () = self.queue.told() => {}
+                    _ = stop.wait_for(|stop| *stop) => break,
+                },
+            }
+        }
+        if !self.state.is_persistent() {
+            let last = async { while self.send_some().await == Some(Duration::ZERO) {} };
+            let _ = tokio::time::timeout(LAST_SPANS_WITHIN, last).await;
+            let left = self.queue.queued();
+            if left > 0 {
+                tracing::warn!(spans = left, "spans were not sent and are lost, since there is no state directory");
+            }
+        }
+    }
+
+    /// Sends the oldest spans. Returns the pause before the next; none when nothing waits.
+    async fn send_some(&mut self) -> Option<Duration> {
+        match self.try_send_some().await {
+            Ok(pause) => pause,
+            Err(error) => {
+                // The collectors tell of a state that cannot be used; here it is one more reason to wait.
+                let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                Some(self.hold(&Held { pause: None, why: format!("{error} ({why})") }))
+            }
+        }
+    }
+
+    async fn try_send_some(&mut self) -> Result<Option<Duration>, StateError> {
+        let batches = self.state.queued_spans(0, self.sender.batch_spans).await?;
+        let oldest = batches.first().map(|batch| batch.queued as f64 / 1e6);
+        self.sender.metrics.queued(self.queue.queued(), oldest);
+        if batches.is_empty() {
+            return Ok(None);
+        }
+        let rest = |batch: &QueuedSpans| self.partly.filter(|(id, _)| *id == batch.id).map_or(0, |(_, done)| done);
+        let spans: Vec<(Origin<'_>, &SpanRecord)> = batches
+            .iter()
+            .flat_map(|batch| batch.spans.iter().skip(rest(batch)).map(|span| (Origin::of(&batch.collector), span)))
+            .collect();
+        let before = batches.first().map_or(0, rest);
+        let sent = self.sender.send(&spans).await;
+        self.forget(&batches, before + sent.done).await?;
+        match sent.held {
+            Some(held) => Ok(Some(self.hold(&held))),
+            None => {
+                if self.failures > 0 {
+                    tracing::info!("the receiver of traces takes spans again");
+                    self.failures = 0;
+                }
+                Ok(Some(Duration::ZERO))
+            }
+        }
+    }
+
+    /// Takes the batches out of the state that are done with as a whole. Of one that is done with in part, that is
+    /// remembered until the process ends.
+    async fn forget(&mut self, batches: &[QueuedSpans], mut done: usize) -> Result<(), StateError> {
+        let mut whole: Vec<&QueuedSpans> = Vec::new();
+        self.partly = None;
+        for batch in batches {
+            if batch.spans.len() > done {
+                self.partly = Some((batch.id, done));
+                break;
+            }
+            done -= batch.spans.len();
+            whole.push(batch);
+        }
+        if whole.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<i64> = whole.iter().map(|batch| batch.id).collect();
+        self.state.forget_spans(&ids).await?;
+        let unreadable: u64 = whole.iter().map(|batch| batch.unreadable).sum();
+        if unreadable > 0 {
+            self.sender.metrics.given_up(GivenUp::Unreadable, unreadable);
+            tracing::error!(spans = unreadable, "spans in the state could not be read back and are lost");
+        }
+        self.queue.release(whole.iter().map(|batch| batch.spans.len() as u64 + batch.unreadable).sum());
+        Ok(())
+    }
+
+    /// Says once that spans have to wait. Returns for how long.
+    fn hold(&mut self, held: &Held) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures == 1 {
+            tracing::warn!("spans of rows wait for the receiver of traces: {}", held.why);
+        }
+        let doubled = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(16)).min(LONGEST_PAUSE);
+        // Many exporters that lost one receiver do not come back to it together.
+        let own = doubled.mul_f64(0.75 + fastrand::f64() / 2.0);
+        held.pause.map_or(own, |asked| asked.max(FIRST_PAUSE))
+    }
+}
+
+fn outcome(answer: &Answer) -> RequestOutcome {
+    match answer {
+        Answer::Accepted | Answer::Partial { .. } => RequestOutcome::Accepted,
+        Answer::Later { .. } => RequestOutcome::Later,
+        Answer::Refused { .. } | Answer::TooLarge { .. } => RequestOutcome::Refused,
+        Answer::Misconfigured { .. } => RequestOutcome::Misconfigured,
+    }
+}

@@ -20,6 +20,8 @@ pub struct QueuedSpans {
     pub id: i64,
     /// `source/pack/collector`.
     pub collector: String,
+    /// When they came.
+    pub queued: Micros,
     /// The spans.
     pub spans: Vec<SpanRecord>,
     /// Spans that could not be read back. It never happens but to a file that somebody changed.
@@ -70,7 +72,7 @@ impl State {
         let mut connection = self.connection.lock().await;
         // Each batch has one span at least.
         let rows = sqlx::query(
-            "select id, collector, spans, body from (select id, collector, spans, body, sum(spans) over (order by id) \
+            "select id, collector, spans, body, queued from (select *, sum(spans) over (order by id) \
              as through from (select * from span_batch where id > ? order by id limit ?)) where through - spans < ? order by id",
         )
         .bind(after)
@@ -88,6 +90,7 @@ impl State {
                 Ok(QueuedSpans {
                     id: row.try_get(0).map_err(failed)?,
                     collector: row.try_get(1).map_err(failed)?,
+                    queued: row.try_get(4).map_err(failed)?,
                     unreadable: stored.unsigned_abs().saturating_sub(spans.len() as u64),
                     spans,
                 })
@@ -116,7 +119,7 @@ impl State {
         Ok(())
     }
 
-    /// How much waits to be sent.
+    /// How much waits to be sent. It goes through the whole queue.
     ///
     /// # Errors
     /// When the file cannot be read.

@@ -4,6 +4,7 @@
 //! author chose, or come from a closed list: never from a row.
 
 pub mod collector;
+pub mod delivery;
 pub mod source;
 pub mod watched;
 
@@ -18,6 +19,8 @@ use prometheus::{
 
 pub use collector::CollectorMetrics;
 use collector::CollectorVecs;
+use delivery::DeliveryVecs;
+pub use delivery::{DeliveryMetrics, GivenUp, RequestOutcome};
 pub use source::SourceMetrics;
 use source::SourceVecs;
 use watched::{WatchedFamily, Watcher};
@@ -55,6 +58,7 @@ pub struct Metrics {
     watcher: Watcher,
     collectors: Arc<CollectorVecs>,
     sources: Arc<SourceVecs>,
+    delivery: Arc<DeliveryVecs>,
     source_up: IntGaugeVec,
     state_persistent: IntGauge,
     state_write_seconds: Histogram,
@@ -84,6 +88,7 @@ impl Metrics {
         let metrics = Metrics {
             collectors: Arc::new(CollectorVecs::new(&watcher)),
             sources: Arc::new(SourceVecs::new(&watcher)),
+            delivery: Arc::new(DeliveryVecs::new(&registry)),
             source_up: int_gauges(
                 &registry,
                 "rowmetry_source_up",
@@ -190,6 +195,11 @@ impl Metrics {
     /// What is spent on one source; its series exist from here on.
     pub fn source(&self, source: &str) -> SourceMetrics {
         SourceMetrics::new(self.sources.clone(), source)
+    }
+
+    /// What becomes of spans on their way to the receiver; its series exist from here on.
+    pub fn delivery(&self) -> DeliveryMetrics {
+        DeliveryMetrics::new(self.delivery.clone())
     }
 
     /// Says whether a source can be reached.

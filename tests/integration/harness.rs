@@ -10,6 +10,8 @@ pub mod exposition;
 pub mod guard;
 pub mod hostile;
 pub mod http;
+pub mod otlp;
+pub mod otlp_python;
 pub mod pgbouncer;
 pub mod prometheus;
 pub mod python;

@@ -3,6 +3,7 @@
 mod console;
 mod counting;
 mod crash;
+mod delivery;
 mod demo;
 mod endpoints;
 mod exposition;
@@ -12,6 +13,7 @@ mod harness;
 mod imports;
 mod keys;
 mod lifecycle;
+mod otlp_receivers;
 mod outage;
 mod packs;
 mod pooler;

@@ -61,3 +61,20 @@ async fn a_line_that_somebody_broke_costs_no_other() {
     assert_eq!(read[0].spans, [span(0), span(2)]);
     assert_eq!(read[0].unreadable, 1);
 }
+
+#[tokio::test]
+async fn a_state_of_the_first_format_goes_on_with_a_queue() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = State::open(Some(directory.path())).await.expect("it opens");
+    state.save("s/p/c", &changes(0..0), 50).await.expect("it writes");
+    let back = "drop table span_batch; pragma user_version = 1";
+    sqlx::raw_sql(back).execute(&mut *state.connection.lock().await).await.expect("it writes");
+    drop(state);
+    for _ in 0..2 {
+        let state = State::open(Some(directory.path())).await.expect("it opens");
+        assert!(state.load("s/p/c").await.expect("it reads").is_some(), "what was counted is there still");
+        state.save("s/p/c", &changes(0..1), 50).await.expect("it has a queue");
+    }
+    let state = State::open(Some(directory.path())).await.expect("it opens");
+    assert_eq!(state.span_queue().await.expect("it reads").spans, 2);
+}

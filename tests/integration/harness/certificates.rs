@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 
 use super::guard::{self, Folder};
 use super::program;
@@ -57,6 +60,28 @@ impl Authority {
 
     /// A server's side of TLS, with a certificate for this host that is good until this time (`YYYYMMDDHHMMSSZ`).
     pub fn server(&self, host: &str, until: &str) -> rustls::ServerConfig {
+        let [certificate, key] = self.issue("server", host, until);
+        config(&certificate, &key, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same for a server that wants to see a certificate of this authority from each client.
+    pub fn server_for_clients(&self, host: &str, until: &str) -> rustls::ServerConfig {
+        let [certificate, key] = self.issue("server", host, until);
+        let authority = CertificateDer::from_pem_file(self.file()).expect("openssl wrote it");
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(authority).expect("it is an authority");
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        config(&certificate, &key, clients.build().expect("there is one authority"))
+    }
+
+    /// The PEM files of a client of this name: its certificate and its key.
+    pub fn client(&self, name: &str) -> [PathBuf; 2] {
+        self.issue(&format!("client-{name}"), name, "20991231235959Z")
+    }
+
+    /// A certificate and its key, in files of this name.
+    fn issue(&self, file: &str, host: &str, until: &str) -> [PathBuf; 2] {
+        let [certificate, key, request] = ["pem", "key", "csr"].map(|kind| format!("{file}.{kind}"));
         let subject = format!("/CN={host}");
         let names = self.folder.write("names.cnf", format!("subjectAltName=DNS:{host}\n"));
         let names = names.display().to_string();
@@ -68,9 +93,9 @@ impl Authority {
             "rsa:2048",
             "-nodes",
             "-keyout",
-            "server.key",
+            &key,
             "-out",
-            "server.csr",
+            &request,
             "-subj",
             &subject,
         ]);
@@ -85,9 +110,9 @@ impl Authority {
             "-keyfile",
             "ca.key",
             "-in",
-            "server.csr",
+            &request,
             "-out",
-            "server.pem",
+            &certificate,
             "-startdate",
             "20200101000000Z",
             "-enddate",
@@ -95,7 +120,7 @@ impl Authority {
             "-extfile",
             &names,
         ]);
-        config(&self.folder.path().join("server.pem"), &self.folder.path().join("server.key"))
+        [certificate, key].map(|file| self.folder.path().join(file))
     }
 
     fn openssl(&self, arguments: &[&str]) {
@@ -108,14 +133,17 @@ impl Authority {
     }
 }
 
-fn config(certificate: &Path, key: &Path) -> rustls::ServerConfig {
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+fn config(certificate: &Path, key: &Path, clients: Arc<dyn ClientCertVerifier>) -> rustls::ServerConfig {
     let certificate = CertificateDer::from_pem_file(certificate).expect("openssl wrote it");
     let key = PrivateKeyDer::from_pem_file(key).expect("openssl wrote it");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    rustls::ServerConfig::builder_with_provider(provider)
+    rustls::ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring has them")
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(vec![certificate], key)
         .expect("key and certificate belong together")
 }

@@ -1,0 +1,288 @@
+//! Spans of rows reach a real receiver, each row's exactly one, whatever happens to the exporter and to the receiver.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+
+use super::harness::exporter::PATIENCE;
+use super::harness::otlp::{Behaviour, OtlpReceiver, ReceivedSpan, Transport};
+use super::harness::otlp_python::OtlpPython;
+use super::harness::{Cluster, Database, Setup, eventually};
+
+/// Deaths of the exporter and outages of the receiver that the promise is tested with.
+const DEATHS: usize = 50;
+const OUTAGES: usize = 20;
+/// What a slow machine may take for it all.
+const DEADLINE: Duration = Duration::from_secs(300);
+/// The attribute that tells which row a span was made of.
+const NUMBER: &str = "work.number";
+
+async fn make_works(database: &Database<'_>) {
+    database
+        .run(
+            "create table works (id bigint generated always as identity primary key, \
+               done_at timestamptz not null default clock_timestamp(), kind text not null, seconds float8 not null);
+             create index on works (done_at)",
+        )
+        .await;
+}
+
+fn insert(rows: usize) -> String {
+    format!(
+        "insert into works (kind, seconds) select (array['a', 'b', 'c'])[1 + n % 3], (n % 16) / 8.0 \
+         from generate_series(1, {rows}) n"
+    )
+}
+
+fn sending_to(database: &Database<'_>, url: &str, protocol: &str) -> Setup {
+    let otlp = format!("{{endpoint: \"{url}\", protocol: {protocol}, timeout: 5s, traces: {{own: false}}}}");
+    Setup::of(&database.url).with("otlp", otlp)
+}
+
+/// The numbers of the rows that spans were made of, each with the ids that its spans had.
+fn by_number<'s>(spans: impl IntoIterator<Item = &'s ReceivedSpan>) -> BTreeMap<i64, BTreeSet<Vec<u8>>> {
+    let mut found: BTreeMap<i64, BTreeSet<Vec<u8>>> = BTreeMap::new();
+    for received in spans {
+        let attribute = received.span.attributes.iter().find(|attribute| attribute.key == NUMBER);
+        let value = attribute.and_then(|attribute| attribute.value.as_ref()?.value.clone());
+        let Some(Value::IntValue(number)) = value else { panic!("a span without a number: {received:?}") };
+        let id = [&*received.span.trace_id, &*received.span.span_id].concat();
+        found.entry(number).or_default().insert(id);
+    }
+    found
+}
+
+async fn numbers(database: &Database<'_>) -> BTreeSet<i64> {
+    let rows = database.rows("select id from works").await;
+    rows.iter().map(|row| row[0].as_deref().expect("a key").parse().expect("a number")).collect()
+}
+
+/// Every row has one span and every span a row.
+async fn expect_truth(database: &Database<'_>, spans: &[ReceivedSpan]) {
+    let found = by_number(spans);
+    let truth = numbers(database).await;
+    let seen: BTreeSet<i64> = found.keys().copied().collect();
+    let lost: Vec<_> = truth.difference(&seen).take(5).collect();
+    let made_up: Vec<_> = seen.difference(&truth).take(5).collect();
+    assert!(lost.is_empty() && made_up.is_empty(), "rows without a span: {lost:?}; spans without a row: {made_up:?}");
+    let several: Vec<_> = found.iter().filter(|(_, ids)| ids.len() > 1).take(5).collect();
+    assert!(several.is_empty(), "a row sent twice is the same span, and these were not: {several:?}");
+    let ids: BTreeSet<_> = found.values().flatten().collect();
+    assert_eq!(ids.len(), truth.len(), "no two rows have the same span");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_thousand_rows_are_a_hundred_thousand_spans() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(100_000)).await;
+    for (transport, protocol) in [(Transport::Http, "http/protobuf"), (Transport::Grpc, "grpc")] {
+        let receiver = OtlpReceiver::start();
+        let exporter = sending_to(&database, &receiver.url_of(transport), protocol).start().await;
+        let spans = receiver.wait_for_spans(100_000, DEADLINE).await;
+        assert_eq!(spans.len(), 100_000, "{protocol}: none twice when nothing fails");
+        expect_truth(&database, &spans).await;
+        let scrape = exporter
+            .scrapes("nothing waits any more", |scrape| match scrape.get("rowmetry_spans_queued", &[]) {
+                Some(0.0) => Ok(()),
+                waiting => Err(format!("{waiting:?} spans wait")),
+            })
+            .await;
+        assert_eq!(scrape.get("rowmetry_spans_sent_total", &[]), Some(100_000.0));
+        assert_eq!(scrape.get("rowmetry_spans_made_total", &[("collector", "works")]), Some(100_000.0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn fifty_deaths_and_twenty_outages_lose_no_span() {
+    let seed = std::env::var("ROWMETRY_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| fastrand::u64(..));
+    eprintln!("ROWMETRY_TEST_SEED={seed} repeats the choices of this run");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    let receiver = Arc::new(OtlpReceiver::start());
+    let setup = sending_to(&database, &receiver.http_url(), "http/protobuf")
+        .sourced("interval", "50ms")
+        .sourced("page_rows", "100");
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (pool, stop) = (database.pool.clone(), stop.clone());
+        let mut random = fastrand::Rng::with_seed(seed.wrapping_add(1));
+        tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                let rows = insert(random.usize(1..40));
+                let end = if random.u8(0..5) == 0 { "rollback" } else { "commit" };
+                let script = format!("begin; {rows}; select pg_sleep({}); {end}", random.f64() * 0.05);
+                sqlx::raw_sql(sqlx::AssertSqlSafe(script)).execute(&pool).await.expect("the script is good SQL");
+            }
+        })
+    };
+    // Outages of every kind: refused, cut after it was taken, hanging, told to come later.
+    let outages = {
+        let (receiver, stop) = (receiver.clone(), stop.clone());
+        let mut random = fastrand::Rng::with_seed(seed.wrapping_add(2));
+        tokio::spawn(async move {
+            let mut outages = 0;
+            let mut pace = tokio::time::interval(Duration::from_millis(400));
+            while outages < OUTAGES || !stop.load(Ordering::Relaxed) {
+                pace.tick().await;
+                match random.u8(0..4) {
+                    0 => receiver.behave(Behaviour::CutConnection),
+                    1 => receiver.behave(Behaviour::Status { code: 503, retry_after: Some("1".into()) }),
+                    2 => receiver.behave(Behaviour::Hang),
+                    _ => receiver.stop(),
+                }
+                pace.tick().await;
+                receiver.behave(Behaviour::Accept);
+                receiver.start_again();
+                outages += 1;
+            }
+            outages
+        })
+    };
+    let began = Instant::now();
+    for death in 0..DEATHS {
+        let exporter = setup.spawn();
+        let life = Duration::from_millis(50 + random.u64(0..600));
+        // Half of the lives end wherever they are, the other half some time after they answer.
+        if death % 2 == 1 {
+            exporter.ready().await;
+        }
+        let end = Instant::now() + life;
+        let mut pace = tokio::time::interval(Duration::from_millis(5));
+        while Instant::now() < end {
+            pace.tick().await;
+        }
+        exporter.kill();
+        assert!(began.elapsed() < DEADLINE, "death {death} after {:?}", began.elapsed());
+    }
+    stop.store(true, Ordering::Relaxed);
+    writer.await.expect("the writer goes on");
+    let outages = outages.await.expect("outages go on");
+    let exporter = setup.start().await;
+    let rows = numbers(&database).await.len() as u64;
+    eventually(DEADLINE, "every row has its span", async || {
+        let found = by_number(&receiver.spans()).len() as u64;
+        if found >= rows { Ok(()) } else { Err(format!("{found} of {rows}\n{}", exporter.log_text())) }
+    })
+    .await;
+    let spans = receiver.spans();
+    eprintln!("{DEATHS} deaths, {outages} outages, {rows} rows, {} spans with repeats", spans.len());
+    expect_truth(&database, &spans).await;
+    assert!(outages >= OUTAGES && rows > 1000, "too little happened to mean much: {outages} outages, {rows} rows");
+    assert!(spans.len() as u64 > rows, "nothing was ever sent again, so nothing was tried");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_span_that_is_refused_costs_no_other() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(300)).await;
+    database.run("update works set kind = 'poison' where id in (7, 250)").await;
+    for (transport, protocol) in [(Transport::Http, "http/protobuf"), (Transport::Grpc, "grpc")] {
+        let receiver = OtlpReceiver::start();
+        receiver.behave(Behaviour::RefuseSpansNamed("work poison".into()));
+        let exporter = sending_to(&database, &receiver.url_of(transport), protocol).start().await;
+        let spans = receiver.wait_for_spans(298, PATIENCE).await;
+        assert_eq!(by_number(&spans).len(), 298, "{protocol}");
+        exporter
+            .scrapes("both are given up", |scrape| {
+                let given_up = scrape.get("rowmetry_spans_given_up_total", &[("reason", "refused")]);
+                let queued = scrape.get("rowmetry_spans_queued", &[]);
+                if (given_up, queued) == (Some(2.0), Some(0.0)) {
+                    Ok(())
+                } else {
+                    Err(format!("{given_up:?} {queued:?}"))
+                }
+            })
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_is_sent_in_parts_and_what_is_partly_taken_is_counted() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(200)).await;
+    let receiver = OtlpReceiver::start();
+    receiver.behave(Behaviour::TooLargeAbove(60));
+    let exporter = sending_to(&database, &receiver.http_url(), "http/protobuf").start().await;
+    receiver.wait_for_spans(200, PATIENCE).await;
+    receiver.behave_times(Behaviour::Partial { rejected: 3, message: "three are too old".into() }, 1);
+    database.run(&insert(10)).await;
+    exporter
+        .scrapes("three are given up", |scrape| {
+            let given_up = scrape.get("rowmetry_spans_given_up_total", &[("reason", "partial_success")]);
+            if given_up == Some(3.0) { Ok(()) } else { Err(format!("{given_up:?}")) }
+        })
+        .await;
+    assert_eq!(receiver.span_count(), 207, "they are not sent again");
+    assert!(exporter.log_text().contains("three are too old"), "{}", exporter.log_text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_says_later_is_asked_again_when_it_said() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(5)).await;
+    for (transport, protocol) in [(Transport::Http, "http/protobuf"), (Transport::Grpc, "grpc")] {
+        let receiver = OtlpReceiver::start();
+        receiver.behave_times(Behaviour::Status { code: 503, retry_after: Some("2".into()) }, 1);
+        let _exporter = sending_to(&database, &receiver.url_of(transport), protocol).start().await;
+        receiver.wait_for_spans(5, PATIENCE).await;
+        let requests = receiver.requests();
+        let waited = requests[1].at.duration_since(requests[0].at);
+        // It never comes before; how late it comes depends on the machine.
+        assert!(waited >= Duration::from_millis(1990), "{protocol}: {waited:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_hangs_delays_no_count_and_the_queue_has_its_bound() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    let receiver = OtlpReceiver::start();
+    receiver.behave(Behaviour::Hang);
+    let setup = sending_to(&database, &receiver.http_url(), "http/protobuf");
+    let otlp = setup.settings["otlp"].replace("own: false", "own: false, queue_spans: 1000");
+    let exporter = setup.with("otlp", otlp).start().await;
+    database.run(&insert(1500)).await;
+    let scrape = exporter
+        .scrapes("every row counts", |scrape| {
+            let counted: f64 = scrape.of("works_total", &[]).map(|(_, value)| value).sum();
+            if counted == 1500.0 { Ok(()) } else { Err(format!("{counted} of 1500")) }
+        })
+        .await;
+    let skipped = scrape.get("rowmetry_spans_skipped_total", &[("collector", "works"), ("reason", "queue_full")]);
+    assert_eq!(skipped, Some(500.0));
+    receiver.behave(Behaviour::Accept);
+    let spans = receiver.wait_for_spans(1000, PATIENCE).await;
+    assert_eq!(by_number(&spans).len(), 1000, "what had room comes in the end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_shares_no_code_with_us_reads_the_same() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(20)).await;
+    let receiver = OtlpReceiver::start();
+    let python = OtlpPython::start().await;
+    let _exporter = sending_to(&database, &receiver.http_url(), "http/protobuf").start().await;
+    let spans = receiver.wait_for_spans(20, PATIENCE).await;
+    let mut wanted: Vec<_> = spans.iter().map(ReceivedSpan::canonical).collect();
+    let order = |span: &serde_json::Value| span["span_id"].as_str().unwrap_or_default().to_owned();
+    wanted.sort_by_key(order);
+    for (round, (transport, protocol)) in
+        [(Transport::Http, "http/protobuf"), (Transport::Grpc, "grpc")].into_iter().enumerate()
+    {
+        let _exporter = sending_to(&database, &python.url_of(transport), protocol).start().await;
+        let all = python.wait_for_spans(20 * (round + 1), PATIENCE).await;
+        let mut read = all[20 * round..].to_vec();
+        read.sort_by_key(order);
+        assert_eq!(read, wanted, "{protocol}");
+    }
+}
