@@ -1,5 +1,6 @@
 //! End-to-end tests against real parts; see `harness`.
 
+mod backfill;
 mod console;
 mod counting;
 mod crash;
