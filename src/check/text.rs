@@ -4,7 +4,9 @@
 
 use std::fmt::Write;
 
-use super::{CollectorReport, FailureReport, PersonalData, Report, SeriesEstimate, SourceReport, SpendReport};
+use super::{
+    CollectorReport, FailureReport, OtlpReport, PersonalData, Report, SeriesEstimate, SourceReport, SpendReport,
+};
 
 /// Writes the report. `colour` adds terminal colours and changes no word.
 pub(super) fn text(report: &Report, colour: bool) -> String {
@@ -12,6 +14,7 @@ pub(super) fn text(report: &Report, colour: bool) -> String {
     for source in &report.sources {
         page.source(source);
     }
+    page.otlp(&report.otlp);
     page.summary(report);
     page.text
 }
@@ -118,6 +121,21 @@ impl Page {
         }
     }
 
+    fn otlp(&mut self, otlp: &OtlpReport) {
+        if otlp.sends.is_empty() && otlp.warnings.is_empty() {
+            return;
+        }
+        let title = self.painted("what is sent by OTLP", "1");
+        self.line(0, &title);
+        for line in &otlp.sends {
+            self.line(1, line);
+        }
+        for warning in &otlp.warnings {
+            self.line(1, &format!("! {warning}"));
+        }
+        self.line(0, "");
+    }
+
     fn failure(&mut self, indent: usize, failure: &FailureReport) {
         self.line(indent, &format!("! {}: {}", failure.reason, failure.message));
     }
@@ -175,7 +193,7 @@ fn series_text(series: &SeriesEstimate, sampled: usize) -> String {
 }
 
 fn personal_text(personal: &PersonalData, sampled: usize) -> String {
-    let PersonalData { metric, label, kind, rows } = personal;
+    let PersonalData { metric, part, label, kind, rows } = personal;
     let looks = match *kind {
         "email" => "an e-mail address",
         "token" => "a key or token",
@@ -184,9 +202,19 @@ fn personal_text(personal: &PersonalData, sampled: usize) -> String {
         "long" => "a text too long for a label",
         other => other,
     };
-    let mend = if *kind == "id" { "; if it names no person, add `allow: [ids]` to the label" } else { "" };
+    let mend = match (*kind, *part) {
+        ("id", "label" | "attribute") => format!("; if it names no person, add `allow: [ids]` to the {part}"),
+        _ => String::new(),
+    };
     let fate = if *kind == "long" { "cut" } else { "replaced" };
-    format!("{metric}: label {label} looks like {looks} in {rows} of {sampled} rows; such values are {fate}{mend}")
+    let (span, part) = match *part {
+        "label" => ("", "label"),
+        "name" => ("span ", "column"),
+        part => ("span ", part),
+    };
+    format!(
+        "{span}{metric}: {part} {label} looks like {looks} in {rows} of {sampled} rows; such values are {fate}{mend}"
+    )
 }
 
 fn plural(count: usize, what: &str) -> String {

@@ -4,10 +4,11 @@
 //! It never asks by itself, and neither a label nor a message holds a credential or a part of a body.
 
 mod body;
+pub mod credentials;
 pub mod outcome;
 mod pointers;
 mod request;
-mod trouble;
+pub mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ impl Endpoint {
     /// When the URL cannot be understood, or `ca_file` holds no certificates.
     pub fn new(settings: &SourceSettings) -> Result<Self, Failure> {
         let url = Url::parse(settings.url.expose_secret().trim()).ok();
-        if url.as_ref().and_then(request::uri).is_none() {
+        if url.as_ref().and_then(credentials::uri).is_none() {
             return Err(Failure::new(Reason::BadQuery, "the URL cannot be read; write https://host/path"));
         }
         Ok(Endpoint {

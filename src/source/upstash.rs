@@ -18,14 +18,13 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use url::Url;
 
+use super::authorities;
 use super::keyspace::refusal::Refusal;
 use super::keyspace::{Keyspace, ScanPage, fields_of};
 use super::spend::Spend;
@@ -83,14 +82,7 @@ impl UpstashRest {
         let https = match &settings.ca_file {
             None => HttpsConnectorBuilder::new().with_webpki_roots(),
             Some(file) => {
-                let mut roots = rustls::RootCertStore::empty();
-                let unusable = |_| amiss("`ca_file` holds no certificates in PEM");
-                for certificate in CertificateDer::pem_file_iter(file).map_err(unusable)? {
-                    let added = roots.add(certificate.map_err(unusable)?);
-                    added.map_err(|error| {
-                        amiss(&format!("`ca_file` holds a certificate that cannot be used: {error}"))
-                    })?;
-                }
+                let roots = authorities::read(file).map_err(|message| amiss(&message))?;
                 let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
                 HttpsConnectorBuilder::new().with_tls_config(config)
             }

@@ -6,6 +6,7 @@
 pub mod collector;
 pub mod delivery;
 pub mod source;
+mod spans;
 pub mod watched;
 
 use std::sync::Arc;

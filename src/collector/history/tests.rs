@@ -47,7 +47,9 @@ fn page(rows: &[(&str, &str, &str, i64)]) -> RowsPage {
 }
 
 /// Name and labels, first step, and each change.
-fn told(families: &[PastFamily]) -> Vec<(String, u32, Vec<(u32, f64)>)> {
+type Told = (String, u32, Vec<(u32, f64)>);
+
+fn told(families: &[PastFamily]) -> Vec<Told> {
     let number = |value: Value| match value {
         Value::Number(number) => number,
         Value::Histogram(histogram) => histogram.count as f64 * 1000.0 + histogram.sum,
