@@ -6,6 +6,7 @@ mod backfill;
 mod check;
 mod demo;
 mod past;
+mod replay;
 mod self_metrics;
 mod sending;
 mod state;
@@ -35,6 +36,7 @@ pub use backfill::{BackfillRequest, backfill};
 pub use check::check;
 pub use demo::{DemoRequest, demo};
 pub use past::{PackChoice, PastRequest};
+pub use replay::{ReplayRequest, replay};
 pub use self_metrics::self_metrics;
 pub use state::{forget_state, list_state, reset_state};
 

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use rowmetry::app::{self, DemoRequest};
-use rowmetry::cli::{self, Command, CommonOptions, DocsPage, ReportFormat, SchemaKind, ShardOptions, StateAction};
+use rowmetry::cli::{
+    self, Command, CommonOptions, DocsPage, PastOptions, ReportFormat, SchemaKind, ShardOptions, StateAction,
+};
 use rowmetry::config::Settings;
 use rowmetry::schedule::clock;
 use rowmetry::{pack, reference, telemetry};
@@ -76,18 +78,33 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::State(options) => return state(options.action),
         Command::Backfill(options) => {
-            let request = match options.request(clock::now()) {
-                Ok(request) => request,
-                Err(message) => return Ok(wrong(&message)),
-            };
-            return with_settings(&options.past.common, |settings| {
-                let settings = part(settings, &options.past.part);
-                let whole = runtime()?.block_on(app::backfill(&settings, &request, &mut std::io::stdout().lock()))?;
-                Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            return past(&options.past, options.request(clock::now()), |settings, request| {
+                runtime()?.block_on(app::backfill(settings, &request, &mut std::io::stdout().lock()))
+            });
+        }
+        Command::Replay(options) => {
+            return past(&options.past, options.request(clock::now()), |settings, request| {
+                runtime()?.block_on(app::replay(settings, &request))
             });
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the past: ends well when everything asked for came to pass.
+fn past<R>(
+    options: &PastOptions,
+    request: Result<R, String>,
+    body: impl FnOnce(&Settings, R) -> anyhow::Result<bool>,
+) -> anyhow::Result<ExitCode> {
+    let request = match request {
+        Ok(request) => request,
+        Err(message) => return Ok(wrong(&message)),
+    };
+    with_settings(&options.common, |settings| {
+        let whole = body(&part(settings, &options.part), request)?;
+        Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }
 
 /// The part of the sources that this exporter reads.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{CommonOptions, ShardOptions};
-use crate::app::{BackfillRequest, PackChoice, PastRequest};
+use crate::app::{BackfillRequest, PackChoice, PastRequest, ReplayRequest};
 use crate::collector::history::LONGEST_STEP;
 use crate::family::Micros;
 use crate::source::instant::parse_time;
@@ -24,6 +24,14 @@ End with --to where a running Rowmetry began to count (`rowmetry state list`), s
 at its time, and as it is now: one that went through several states counts in its present one alone. Gauges have no
 history in a database and are not written. promtool reads the file once for every two hours: for long windows give it
 --max-block-duration=24h.";
+
+/// Stands at the end of `replay --help`.
+pub const REPLAY_HELP: &str = "\
+Example:
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 rowmetry replay --from 2026-01-31 --to 2026-02-01
+
+Each row is sent as it is now: one that went through several states has the span of its present one alone, and a row
+that is gone has none. Spans that the receiver has already come with the ids that they had; most stores keep one.";
 
 /// Which past is read.
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -60,6 +68,20 @@ pub struct BackfillOptions {
     /// Label of every sample, as a scrape would add it: `--label job=rowmetry --label instance=shop:9469`
     #[arg(long, value_name = "NAME=VALUE")]
     pub label: Vec<TargetLabel>,
+}
+
+/// Options of `replay`.
+#[derive(Debug, Clone, PartialEq, Args)]
+pub struct ReplayOptions {
+    /// Which past.
+    #[command(flatten)]
+    pub past: PastOptions,
+    /// Make the spans, tell how many there are, and send none
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long a receiver that takes nothing is waited for
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = crate::duration::parse)]
+    pub timeout: Duration,
 }
 
 /// A moment, on the command line.
@@ -139,6 +161,16 @@ impl BackfillOptions {
         }
         let step = i64::try_from(self.step.as_secs()).unwrap_or(i64::MAX);
         Ok(BackfillRequest { past: self.past.request(now)?, step, target })
+    }
+}
+
+impl ReplayOptions {
+    /// What is asked for, at this time.
+    ///
+    /// # Errors
+    /// A sentence, when the window is empty.
+    pub fn request(&self, now: Micros) -> Result<ReplayRequest, String> {
+        Ok(ReplayRequest { past: self.past.request(now)?, dry_run: self.dry_run, patience: self.timeout })
     }
 }
 
