@@ -25,6 +25,7 @@ mod reading;
 mod redis;
 mod redis_access;
 mod reload;
+mod replay;
 mod scraping;
 mod server;
 mod sharding;
