@@ -6,6 +6,7 @@ mod backfill;
 mod check;
 mod demo;
 mod past;
+mod push;
 mod replay;
 mod self_metrics;
 mod sending;
@@ -102,6 +103,7 @@ pub(crate) struct App {
     running: BTreeMap<String, Running>,
     sending: sending::Sending,
     address: std::net::SocketAddr,
+    pushing: Option<push::Pushing>,
     web: JoinHandle<()>,
     stop_web: watch::Sender<bool>,
     reload_requests: mpsc::Receiver<oneshot::Sender<Result<(), Vec<String>>>>,
@@ -120,6 +122,7 @@ impl App {
     /// # Errors
     /// When the state cannot be used or the address cannot be listened at.
     pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let process_start = clock::now();
         let listener = TcpListener::bind(settings.listen)
             .await
             .with_context(|| format!("cannot listen at {} (`listen`)", settings.listen))?;
@@ -153,6 +156,7 @@ impl App {
                 view.sources.entry(source.name.as_str().into()).or_default();
             }
         });
+        let pushing = push::start_push(&settings, store.clone(), metrics.clone(), address, process_start)?;
         let (ask, reload_requests) = mpsc::channel(1);
         let (stop_web, mut told) = watch::channel(false);
         let web_state = Arc::new(WebState::new(
@@ -173,8 +177,8 @@ impl App {
             }
         });
         tracing::info!(%address, sources = settings.sources.len(), "serving http://{address}/ and http://{address}/metrics");
-        let mut app =
-            App { settings, context, running: BTreeMap::new(), sending, address, web, stop_web, reload_requests };
+        let running = BTreeMap::new();
+        let mut app = App { settings, context, running, sending, address, pushing, web, stop_web, reload_requests };
         app.start_sources();
         Ok(app)
     }
@@ -280,7 +284,7 @@ impl App {
         Ok(())
     }
 
-    /// Ends everything: reads first, then the web server.
+    /// Ends everything: reads first, then what is pushed, then the web server.
     pub(crate) async fn stop(mut self) {
         tracing::info!("stopping");
         for running in self.running.values() {
@@ -291,8 +295,13 @@ impl App {
                 running.task.abort();
             }
         }
-        // Now nothing comes any more.
-        self.sending.stop(STOP_WITHIN).await;
+        // Now nothing comes any more, and all that came can be sent, at once.
+        let pushed = async {
+            if let Some(pushing) = self.pushing.take() {
+                pushing.stop().await;
+            }
+        };
+        tokio::join!(self.sending.stop(STOP_WITHIN), pushed);
         self.stop_web.send_replace(true);
         if tokio::time::timeout(STOP_WITHIN * 2, &mut self.web).await.is_err() {
             self.web.abort();

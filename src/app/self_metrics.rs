@@ -11,6 +11,8 @@ pub fn self_metrics() -> String {
     metrics.source_up("source", true);
     metrics.source("source").limited(Some(0), None);
     metrics.scraped("text", 0.0, 0);
+    metrics.push().pushed(0.0);
+    metrics.push().succeeded(0.0);
     let delivery = metrics.delivery();
     delivery.limited(0);
     delivery.queued(0, Some(0.0));

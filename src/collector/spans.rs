@@ -4,9 +4,10 @@
 //! No text of a row leaves but through the personal-data guard.
 
 mod ids;
+mod judge;
 mod traceparent;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::guard::{Guard, Replaced};
@@ -19,17 +20,11 @@ use crate::source::{RowsQuery, instant};
 use crate::span::{AttributeValue, SpanId, SpanKind, SpanRecord, TraceId};
 use crate::telemetry::SpanSkipped;
 use ids::Ids;
+use judge::Judge;
 
 /// The first moment at which no span may end: the year 2201. OTLP counts nanoseconds without sign from 1970, and what a
 /// row says of the 23rd century is a slip.
 const TOO_LATE: Micros = 7_289_654_400_000_000;
-
-/// Texts of which the guard's judgement is remembered, each kind of rule its own. Beyond it the memory is emptied: that costs
-/// the guard's time, nothing else.
-const JUDGED_TEXTS: usize = 4096;
-
-/// Texts longer than this, in bytes, are judged anew each time rather than remembered.
-const JUDGED_BYTES: usize = 256;
 
 /// Makes the spans of one rows collector.
 #[derive(Debug, Clone)]
@@ -115,7 +110,7 @@ impl SpanMaker {
             places: vec![None; spans.len()],
             spans,
             ids: Ids::new(source, pack, table),
-            judge: Judge { guard: guard.clone(), judged: Default::default(), replaced: BTreeMap::new() },
+            judge: Judge::new(guard.clone()),
         })
     }
 
@@ -188,7 +183,7 @@ impl SpanMaker {
 
     /// Values that the guard replaced since the last call, by reason.
     pub fn take_replaced(&mut self) -> BTreeMap<Replaced, u64> {
-        std::mem::take(&mut self.judge.replaced)
+        self.judge.take_replaced()
     }
 }
 
@@ -290,7 +285,7 @@ fn times<'c>(
             (start, end)
         }
     };
-    if start < 0 || start >= TOO_LATE || !(0..TOO_LATE).contains(&end) {
+    if [start, end].iter().any(|moment| !(0..TOO_LATE).contains(moment)) {
         Err(SpanSkipped::BadTime)
     } else if end < start {
         Err(SpanSkipped::EndsBeforeStart)
@@ -357,48 +352,6 @@ fn attributes<'c>(
         attributes.extend(value.map(|value| (name.clone(), value)));
     }
     attributes
-}
-
-/// The guard, and what it said of texts that come again and again.
-#[derive(Debug, Clone)]
-struct Judge {
-    guard: Arc<Guard>,
-    /// What a text becomes where identifiers are not allowed, and where they are.
-    judged: [HashMap<Box<str>, (Box<str>, Option<Replaced>)>; 2],
-    replaced: BTreeMap<Replaced, u64>,
-}
-
-impl Judge {
-    fn clean(&mut self, text: &str, ids: bool) -> String {
-        let mut cleaned = String::with_capacity(text.len().min(JUDGED_BYTES));
-        self.push(text, ids, &mut cleaned);
-        cleaned
-    }
-
-    /// Appends the text as it may be told.
-    fn push(&mut self, text: &str, ids: bool, to: &mut String) {
-        let judged = &mut self.judged[usize::from(ids)];
-        let reason = match judged.get(text) {
-            Some((cleaned, reason)) => {
-                to.push_str(cleaned);
-                *reason
-            }
-            None => {
-                let (cleaned, reason) = self.guard.clean(text, ids);
-                to.push_str(&cleaned);
-                if text.len() <= JUDGED_BYTES {
-                    if judged.len() >= JUDGED_TEXTS {
-                        judged.clear();
-                    }
-                    judged.insert(text.into(), (cleaned.into(), reason));
-                }
-                reason
-            }
-        };
-        if let Some(reason) = reason {
-            *self.replaced.entry(reason).or_default() += 1;
-        }
-    }
 }
 
 #[cfg(test)]

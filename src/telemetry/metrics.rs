@@ -5,11 +5,12 @@
 
 pub mod collector;
 pub mod delivery;
+pub mod push;
 pub mod source;
 mod spans;
 pub mod watched;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
@@ -22,6 +23,7 @@ pub use collector::CollectorMetrics;
 use collector::CollectorVecs;
 use delivery::DeliveryVecs;
 pub use delivery::{DeliveryMetrics, GivenUp, RequestOutcome};
+pub use push::PushMetrics;
 pub use source::SourceMetrics;
 use source::SourceVecs;
 use watched::{WatchedFamily, Watcher};
@@ -71,6 +73,7 @@ pub struct Metrics {
     series_conflicts: IntCounter,
     family_conflicts: IntCounter,
     connections_refused: IntCounter,
+    push: OnceLock<PushMetrics>,
 }
 
 impl Metrics {
@@ -156,6 +159,7 @@ impl Metrics {
                 "rowmetry_http_connections_refused_total",
                 "Connections refused because as many as allowed were open.",
             ),
+            push: OnceLock::new(),
             registry,
             watcher,
         };
@@ -201,6 +205,11 @@ impl Metrics {
     /// What becomes of spans on their way to the receiver; its series exist from here on.
     pub fn delivery(&self) -> DeliveryMetrics {
         DeliveryMetrics::new(self.delivery.clone())
+    }
+
+    /// What is said of metrics that are pushed; its series exist from here on.
+    pub fn push(&self) -> &PushMetrics {
+        self.push.get_or_init(|| PushMetrics::new(&self.registry))
     }
 
     /// Says whether a source can be reached.

@@ -313,3 +313,50 @@ fn a_count_of_all_history_begins_with_its_first_row_but_not_before_1970() {
         assert_eq!(collector.families(Micros::MAX)[0].series[0].start, Some(start));
     }
 }
+
+/// A collector of `kind` whose rows make a span and a part of it each.
+fn tracing_of(start: Start) -> RowsCollector {
+    let yaml = "{name: c, rows: {table: t, key: id, time: at, columns: {kind: t.kind, seconds: t.seconds}}, \
+                metrics: [{counter: c_total, help: h, labels: [kind]}], \
+                spans: [{name: 'work {kind}', duration: seconds}, {name: part, duration: seconds}]}";
+    let definition: pack::Collector = serde_saphyr::from_str(yaml).expect("the test's own YAML");
+    let query = RowsQuery::of(definition.rows.as_ref().expect("it has rows"), pack::System::Postgres, Vec::new());
+    let guard = Arc::new(Guard::new(100));
+    let spans = SpanMaker::new(&definition, &query, "main", "plants", &guard);
+    RowsCollector::new(&definition, query, settings(start, 100), &guard).with_spans(spans)
+}
+
+#[test]
+fn rows_that_count_make_spans_once_as_far_as_there_is_room() {
+    let mut collector = tracing_of(Start::Now);
+    collector.begin(&moment(1000, 50));
+    collector.give_room(100);
+    let folded = collector.fold(&page(moment(1000, 50), &[(&["a", "x", "1"], 995, 40)]), 0);
+    assert_eq!((folded.spans_made, folded.spans_skipped.len()), (0, 0), "history makes none");
+    assert_eq!(collector.take_changes().spans, []);
+
+    // Room for two of three rows and a half, of which one tells no length of time.
+    let rows: &[(&[&str], i64, i64)] = &[
+        (&["b", "ann@example.net", "2"], 1001, 60),
+        (&["c", "x", "soon"], 1001, 60),
+        (&["d", "x", "1"], 1002, 60),
+        (&["e", "x", "1"], 1003, 60),
+    ];
+    let all = page(moment(1005, 55), rows);
+    assert_eq!(collector.spans_of(&all), 8);
+    collector.give_room(5);
+    let folded = collector.fold(&all, 0);
+    assert_eq!((folded.counted, folded.spans_made), (4, 4), "all count");
+    let skipped = [(SpanSkipped::QueueFull, 2), (SpanSkipped::BadTime, 2)];
+    assert_eq!(folded.spans_skipped, skipped.into());
+    assert_eq!(folded.spans_replaced.into_iter().collect::<Vec<_>>(), [(crate::telemetry::Replaced::Email, 1)]);
+    let spans = collector.take_changes().spans;
+    let told: Vec<_> = spans.iter().map(|span| (span.name.as_str(), span.start / SECOND, span.end / SECOND)).collect();
+    assert_eq!(told, [("work redacted", 999, 1001), ("part", 999, 1001), ("work x", 1001, 1002), ("part", 1001, 1002)]);
+
+    // Read again, nothing is made again.
+    collector.give_room(100);
+    let folded = collector.fold(&page(moment(1006, 55), rows), 0);
+    assert_eq!((folded.counted, folded.spans_made, folded.spans_skipped.len()), (0, 0, 0));
+    assert_eq!(collector.take_changes().spans, []);
+}

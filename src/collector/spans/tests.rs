@@ -292,13 +292,3 @@ fn attributes_are_read_as_they_are_meant_and_guarded() {
     assert_eq!(bench.maker.take_replaced(), BTreeMap::from([(Replaced::Id, 1), (Replaced::Email, 1)]));
     assert_eq!(bench.one(&[("seconds", "1"), ("wrong", "")]).error, None);
 }
-
-#[test]
-fn what_was_judged_is_forgotten_before_it_takes_much_memory() {
-    let mut bench = bench("{name: work, duration: seconds, attributes: {app.text: a}}");
-    for n in 0..JUDGED_TEXTS + 10 {
-        bench.one(&[("seconds", "1"), ("a", &format!("n{n}"))]);
-    }
-    bench.one(&[("seconds", "1"), ("a", &"long ".repeat(60))]);
-    assert_eq!(bench.maker.judge.judged[0].len(), 10);
-}

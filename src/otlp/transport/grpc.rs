@@ -5,6 +5,7 @@
 mod foreign;
 mod meaning;
 
+use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
@@ -17,16 +18,19 @@ use tokio::time::timeout;
 use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, TimeoutExpired};
 
 use self::foreign::Checked;
+use super::trouble::Spoken;
 use super::words::Secrets;
 use super::{Answer, BadEndpoint, Taken, connect, trouble};
 use crate::config::otlp::OtlpEndpoint;
 use crate::source::http::credentials;
+use crate::source::http::trouble::chain;
 
-/// Bytes of an answer that are read. A receiver has little to say: a count and a sentence.
-const ANSWER_LIMIT: usize = 64 << 10;
+/// Bytes of an answer that are read. A receiver has little to say: a count and a sentence. No receiver has a bound like
+/// this, so ours can be told from theirs.
+const ANSWER_LIMIT: usize = (64 << 10) + 1;
 
 /// Bytes of an answer's headers or trailers; a status with all its details has a few kilobytes.
 const HEAD_LIMIT: u32 = 64 << 10;
@@ -39,6 +43,7 @@ pub(super) struct GrpcWay {
     secrets: Secrets,
     gzip: bool,
     limit: Duration,
+    spoken: Spoken,
 }
 
 impl GrpcWay {
@@ -60,6 +65,7 @@ impl GrpcWay {
             headers,
             gzip: endpoint.gzip,
             limit: endpoint.timeout,
+            spoken: Spoken::to(endpoint),
         })
     }
 
@@ -106,8 +112,13 @@ impl GrpcWay {
     async fn answer<R: Into<Taken>>(&self, call: impl Future<Output = Result<Response<R>, Status>>) -> Answer {
         match timeout(self.limit, call).await {
             Ok(Ok(response)) => response.into_inner().into().answer(&self.secrets),
-            Ok(Err(status)) => meaning::of(&status, &self.secrets),
-            Err(_) => Answer::Later { after: None, why: trouble::late(self.limit) },
+            Ok(Err(status)) if !is_late(&status) => meaning::of(&status, self.spoken, &self.secrets),
+            _ => Answer::Later { after: None, why: trouble::late(self.limit) },
         }
     }
+}
+
+/// Whether our own time limit ended the call, which tonic keeps as well.
+fn is_late(status: &Status) -> bool {
+    status.source().is_some_and(|cause| chain(cause).any(|cause| cause.is::<TimeoutExpired>()))
 }

@@ -23,9 +23,10 @@ use prost::Message;
 use tokio::time::{Instant, timeout_at};
 
 pub(super) use self::meaning::{Reply, refusal};
+use super::trouble::Spoken;
 use super::words::Secrets;
 use super::{Answer, BadEndpoint, Taken, Unanswered, connect, trouble};
-use crate::config::otlp::{OtlpEndpoint, OtlpProtocol};
+use crate::config::otlp::OtlpEndpoint;
 use crate::source::http::credentials;
 
 /// Bytes of an answer that are read, as sent and when inflated. A receiver has little to say: a count and a sentence.
@@ -46,6 +47,7 @@ pub(super) struct HttpWay {
     secrets: Secrets,
     gzip: bool,
     limit: Duration,
+    spoken: Spoken,
 }
 
 /// What came of a body, and whether that is all of it.
@@ -72,6 +74,7 @@ impl HttpWay {
             headers,
             gzip: endpoint.gzip,
             limit: endpoint.timeout,
+            spoken: Spoken::to(endpoint),
         })
     }
 
@@ -127,7 +130,7 @@ impl HttpWay {
         let began = timeout_at(deadline, self.client.request(request)).await;
         let response = began
             .map_err(|_| Unanswered(trouble::late(self.limit)))?
-            .map_err(|error| Unanswered(trouble::unanswered(&error, OtlpProtocol::HttpProtobuf)))?;
+            .map_err(|error| Unanswered(trouble::unanswered(&error, self.spoken)))?;
         let (head, mut body) = response.into_parts();
         let mut bytes = Vec::new();
         let is_whole = timeout_at(deadline, read(&mut body, &mut bytes)).await.unwrap_or(false);

@@ -8,8 +8,24 @@ use std::time::Duration;
 
 use rustls::{AlertDescription, CertificateError};
 
-use crate::config::otlp::OtlpProtocol;
+use crate::config::otlp::{OtlpEndpoint, OtlpProtocol};
 use crate::source::http::trouble::{chain, last_words};
+
+const CLIENT_CERTIFICATE: &str =
+    "the receiver may want another client certificate; name one that it trusts, and its key";
+
+/// How a receiver is spoken to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spoken {
+    pub(super) protocol: OtlpProtocol,
+    pub(super) over_tls: bool,
+}
+
+impl Spoken {
+    pub(super) fn to(endpoint: &OtlpEndpoint) -> Self {
+        Spoken { protocol: endpoint.protocol, over_tls: endpoint.url.scheme() == "https" }
+    }
+}
 
 /// The time is over.
 pub(super) fn late(limit: Duration) -> String {
@@ -17,17 +33,22 @@ pub(super) fn late(limit: Duration) -> String {
 }
 
 /// Why no answer began.
-pub(super) fn unanswered(error: &(dyn Error + 'static), protocol: OtlpProtocol) -> String {
+pub(super) fn unanswered(error: &(dyn Error + 'static), spoken: Spoken) -> String {
     if let Some(tls) = chain(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-        return format!("no trusted connection: {tls}; {}", tls_mend(tls, protocol));
+        return format!("no trusted connection: {tls}; {}", tls_mend(tls, spoken));
+    }
+    // HTTP/2 keeps no more than the text of an alert that comes behind the handshake, as that for a missing certificate does.
+    let words = last_words(error);
+    if words.starts_with("received fatal alert") {
+        return format!("no trusted connection: {words}; {CLIENT_CERTIFICATE}");
     }
     if chain(error).any(|cause| cause.to_string().starts_with("dns error")) {
-        return format!("the host's name has no address ({}); mend the URL or the name service", last_words(error));
+        return format!("the host's name has no address ({words}); mend the URL or the name service");
     }
     if let Some(http) = chain(error).find_map(|cause| cause.downcast_ref::<hyper::Error>())
-        && (http.is_parse() || is_frame_nonsense(error))
+        && (http.is_parse() || is_nonsense(&words))
     {
-        return format!("the answer is no {} ({}); {}", language(protocol), last_words(error), other_port(protocol));
+        return format!("the answer is no {} ({words}); {}", language(spoken.protocol), other_port(spoken));
     }
     let network = chain(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).last();
     let kind = network.map(io::Error::kind);
@@ -46,14 +67,14 @@ pub(super) fn unanswered(error: &(dyn Error + 'static), protocol: OtlpProtocol) 
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::UnexpectedEof,
-        ) => cut(protocol),
-        _ if is_cut => cut(protocol),
-        _ => format!("no connection ({}); see whether the receiver can be reached from here", last_words(error)),
+        ) => cut(spoken),
+        _ if is_cut => cut(spoken),
+        _ => format!("no connection ({words}); see whether the receiver can be reached from here"),
     }
 }
 
-fn cut(protocol: OtlpProtocol) -> String {
-    format!("the connection ended without an answer; see the receiver's log; {}", other_port(protocol))
+fn cut(spoken: Spoken) -> String {
+    format!("the connection ended without an answer; see the receiver's log; {}", other_port(spoken))
 }
 
 fn language(protocol: OtlpProtocol) -> &'static str {
@@ -64,31 +85,32 @@ fn language(protocol: OtlpProtocol) -> &'static str {
 }
 
 /// For a port that speaks something else, which is the usual slip.
-fn other_port(protocol: OtlpProtocol) -> &'static str {
-    match protocol {
+fn other_port(spoken: Spoken) -> String {
+    let other = match spoken.protocol {
         OtlpProtocol::HttpProtobuf => {
-            "if that port speaks gRPC (usually 4317), set `protocol: grpc` or name the port of OTLP over HTTP (usually \
-             4318); if it speaks TLS, write https://"
+            "if that port speaks gRPC (usually 4317), set `protocol: grpc` or name the port of OTLP over HTTP (usually 4318)"
         }
         OtlpProtocol::Grpc => {
             "if that port speaks OTLP over HTTP (usually 4318), set `protocol: http/protobuf` or name the port of gRPC \
-             (usually 4317); if it speaks TLS, write https://"
+             (usually 4317)"
         }
-    }
+    };
+    // Over TLS 1.3 a client may be sent away after the handshake, and not see why.
+    let tls = if spoken.over_tls { CLIENT_CERTIFICATE } else { "if it speaks TLS, write https://" };
+    format!("{other}; {tls}")
 }
 
-/// HTTP/2 has no kind of error that tells nonsense from a hard word; its texts do.
-fn is_frame_nonsense(error: &(dyn Error + 'static)) -> bool {
-    let words = last_words(error);
-    ["frame with invalid size", "unspecific protocol error", "FRAME_SIZE_ERROR", "PROTOCOL_ERROR"]
+/// Whether something else than an answer came. The drivers have no kind of error for it, but words.
+fn is_nonsense(words: &str) -> bool {
+    ["frame with invalid size", "unspecific protocol error", "unexpected message from connection"]
         .iter()
         .any(|sign| words.contains(sign))
 }
 
-fn tls_mend(error: &rustls::Error, protocol: OtlpProtocol) -> &'static str {
-    match error {
+fn tls_mend(error: &rustls::Error, spoken: Spoken) -> String {
+    let mend = match error {
         rustls::Error::InvalidMessage(_) => "if that port does not speak TLS, write http://",
-        rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => other_port(protocol),
+        rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol) => return other_port(spoken),
         rustls::Error::AlertReceived(
             AlertDescription::CertificateRequired
             | AlertDescription::BadCertificate
@@ -97,7 +119,7 @@ fn tls_mend(error: &rustls::Error, protocol: OtlpProtocol) -> &'static str {
             | AlertDescription::CertificateExpired
             | AlertDescription::AccessDenied
             | AlertDescription::HandshakeFailure,
-        ) => "the receiver may want another client certificate; name one that it trusts, and its key",
+        ) => CLIENT_CERTIFICATE,
         rustls::Error::InvalidCertificate(
             CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::BadEncoding,
         ) => "if its authority is your own, name that as the CA file",
@@ -106,5 +128,6 @@ fn tls_mend(error: &rustls::Error, protocol: OtlpProtocol) -> &'static str {
         ) => "write the host's name as its certificate has it",
         rustls::Error::InvalidCertificate(_) => "renew the receiver's certificate, and see both clocks",
         _ => "see the receiver's TLS settings",
-    }
+    };
+    mend.to_owned()
 }

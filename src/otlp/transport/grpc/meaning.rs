@@ -9,20 +9,20 @@ use std::error::Error;
 use tonic::{Code, Status};
 
 use super::super::http::{Reply, refusal};
+use super::super::trouble::Spoken;
 use super::super::words::Secrets;
 use super::super::{Answer, pause, trouble};
 use super::ANSWER_LIMIT;
 use super::foreign::Foreign;
-use crate::config::otlp::OtlpProtocol;
 use crate::source::http::trouble::chain;
 
 /// Words of receivers for a request that is too large: Go's, tonic's, C++'s and Java's.
 const SIZE_WORDS: [&str; 5] = ["larger than max", "too large", "exceeds maximum", "exceeds the limit", "message size"];
 
 /// What a status other than OK means.
-pub(super) fn of(status: &Status, secrets: &Secrets) -> Answer {
+pub(super) fn of(status: &Status, spoken: Spoken, secrets: &Secrets) -> Answer {
     if let Some(cause) = status.source() {
-        return unanswered(cause, secrets);
+        return unanswered(cause, spoken, secrets);
     }
     if is_long_answer(status) {
         // It said OK before it said so much.
@@ -55,7 +55,7 @@ pub(super) fn of(status: &Status, secrets: &Secrets) -> Answer {
 }
 
 /// Why there is no status of the receiver's.
-fn unanswered(cause: &(dyn Error + 'static), secrets: &Secrets) -> Answer {
+fn unanswered(cause: &(dyn Error + 'static), spoken: Spoken, secrets: &Secrets) -> Answer {
     if let Some(Foreign { status, headers }) = chain(cause).find_map(|cause| cause.downcast_ref()) {
         let reply = Reply { status: *status, headers, body: &[] };
         return match refusal(&reply, secrets) {
@@ -65,15 +65,13 @@ fn unanswered(cause: &(dyn Error + 'static), secrets: &Secrets) -> Answer {
             answer => answer,
         };
     }
-    Answer::Later { after: None, why: trouble::unanswered(cause, OtlpProtocol::Grpc) }
+    Answer::Later { after: None, why: trouble::unanswered(cause, spoken) }
 }
 
-/// Whether we did not read the answer for its length. A receiver that did not read our request says it in the same words,
-/// with its own bound, and in an answer that has headers.
+/// Whether we did not read the answer for its length. A receiver that did not read our request says it in the same words
+/// with its own bound.
 fn is_long_answer(status: &Status) -> bool {
-    status.code() == Code::OutOfRange
-        && status.metadata().is_empty()
-        && status.message().ends_with(&format!("the limit is: {ANSWER_LIMIT} bytes"))
+    status.code() == Code::OutOfRange && status.message().ends_with(&format!("the limit is: {ANSWER_LIMIT} bytes"))
 }
 
 fn tells_of_size(message: &str) -> bool {

@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue, RETRY_AFTER};
-use tonic::metadata::MetadataMap;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::*;
+use crate::config::otlp::OtlpProtocol;
 
 fn meaning(status: &Status) -> Answer {
-    of(status, &Secrets::default())
+    of(status, Spoken { protocol: OtlpProtocol::Grpc, over_tls: false }, &Secrets::default())
 }
 
 fn kind(answer: &Answer) -> &'static str {
@@ -72,16 +72,12 @@ fn receivers_say_that_a_request_is_too_large_in_words_of_their_own() {
         (Code::OutOfRange, "Error, decoded message length too large: found 6 bytes, the limit is: 4194304 bytes"),
         (Code::OutOfRange, "Error, decoded message length too large: found 6 bytes, the limit is: 65536 bytes"),
     ] {
-        let mut status = Status::new(code, message);
-        let mut headers = HeaderMap::new();
-        headers.insert("content-type", HeaderValue::from_static("application/grpc"));
-        *status.metadata_mut() = MetadataMap::from_headers(headers);
-        assert_eq!(kind(&meaning(&status)), "too large", "{message}");
+        assert_eq!(kind(&meaning(&Status::new(code, message))), "too large", "{message}");
     }
     for message in ["ingestion rate limit of the tenant", "quota of the day", ""] {
         assert_eq!(kind(&meaning(&Status::resource_exhausted(message))), "later", "{message}");
     }
-    let ours = "Error, decoded message length too large: found 67108864 bytes, the limit is: 65536 bytes";
+    let ours = "Error, decoded message length too large: found 67108864 bytes, the limit is: 65537 bytes";
     assert_eq!(meaning(&Status::out_of_range(ours)), Answer::Accepted);
 }
 
