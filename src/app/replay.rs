@@ -182,11 +182,14 @@ impl Run<'_> {
         let (to, id) = (time(self.asked.to), table.id());
         let packs = id.split_once('/').map_or("", |(_, pack)| pack);
         tracing::error!(
-            collector = %id, waiting = ?left,
+            collector = %id,
             "the receiver of traces takes no more: {}. Go on with: rowmetry replay --from {from} --to {to} --source {} --pack \
-             {packs}, and then with those that wait",
+             {packs}",
             held.why, table.source.name
         );
+        if !left.is_empty() {
+            tracing::error!("nothing was sent yet of {}", left.join(", "));
+        }
     }
 }
 
