@@ -2,9 +2,12 @@
 //!
 //! It decides nothing about rows or metrics. Beside the schedule it alone may read the clock.
 
+mod backfill;
 mod check;
 mod demo;
+mod past;
 mod push;
+mod replay;
 mod self_metrics;
 mod sending;
 mod state;
@@ -30,8 +33,11 @@ use crate::store::{Board, Store};
 use crate::telemetry::metrics::{Metrics, OwnSpans, ReloadOutcome};
 use crate::web::{self, WebState};
 
+pub use backfill::{BackfillRequest, backfill};
 pub use check::check;
 pub use demo::{DemoRequest, demo};
+pub use past::{PackChoice, PastRequest};
+pub use replay::{ReplayRequest, replay};
 pub use self_metrics::self_metrics;
 pub use state::{forget_state, list_state, reset_state};
 

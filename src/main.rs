@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use rowmetry::app::{self, DemoRequest};
 use rowmetry::cli::{
-    self, Command, CommonOptions, DocsPage, Invocation, LogOptions, ReportFormat, SchemaKind, ServeOptions,
-    ShardOptions, StateAction,
+    self, Command, CommonOptions, DocsPage, Invocation, LogOptions, PastOptions, ReportFormat, SchemaKind,
+    ServeOptions, ShardOptions, StateAction,
 };
 use rowmetry::config::{self, OtlpSettings, Settings};
 use rowmetry::otlp::own::OwnTraces;
+use rowmetry::schedule::clock;
 use rowmetry::telemetry::metrics::OwnSpans;
 use rowmetry::{pack, reference, telemetry};
 
@@ -75,6 +76,16 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
             });
         }
         Command::State(options) => return state(options.action),
+        Command::Backfill(options) => {
+            return past(&options.past, options.request(clock::now()), |settings, request| {
+                runtime()?.block_on(app::backfill(settings, &request, &mut std::io::stdout().lock()))
+            });
+        }
+        Command::Replay(options) => {
+            return past(&options.past, options.request(clock::now()), |settings, request| {
+                runtime()?.block_on(app::replay(settings, &request))
+            });
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -118,6 +129,22 @@ fn traced(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Reads the past: ends well when everything asked for came to pass.
+fn past<R>(
+    options: &PastOptions,
+    request: Result<R, String>,
+    body: impl FnOnce(&Settings, R) -> anyhow::Result<bool>,
+) -> anyhow::Result<ExitCode> {
+    let request = match request {
+        Ok(request) => request,
+        Err(message) => return Ok(wrong(&message)),
+    };
+    with_settings(&options.common, |settings| {
+        let whole = body(&part(settings, &options.part), request)?;
+        Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
+}
+
 /// The part of the sources that this exporter reads.
 fn part(settings: Settings, options: &ShardOptions) -> Settings {
     let Some(shard) = options.shard else { return settings };
@@ -159,7 +186,11 @@ fn with_settings(
 }
 
 fn bad_usage(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("{error}");
+    wrong(&error.to_string())
+}
+
+fn wrong(message: &str) -> ExitCode {
+    eprintln!("{message}");
     ExitCode::from(BAD_USAGE)
 }
 

@@ -54,8 +54,20 @@ pub struct Sent {
 pub struct Held {
     /// The pause that the receiver asks for, or that we know to be needed.
     pub pause: Option<Duration>,
+    /// Whether somebody has to mend our configuration first.
+    pub misconfigured: bool,
     /// For people.
     pub why: String,
+}
+
+impl Held {
+    /// How long to wait after so many failures in a row.
+    pub fn pause(&self, failures: u32) -> Duration {
+        let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
+        // Many exporters that lost one receiver do not come back to it together.
+        let own = doubled.mul_f64(0.75 + fastrand::f64() / 2.0);
+        self.pause.map_or(own, |asked| asked.max(FIRST_PAUSE))
+    }
 }
 
 impl Sender {
@@ -93,11 +105,11 @@ impl Sender {
                 Answer::Refused { why } => self.gave_up(&mut sent, part, GivenUp::Refused, &why),
                 Answer::TooLarge { why } => self.gave_up(&mut sent, part, GivenUp::TooLarge, &why),
                 Answer::Later { after, why } => {
-                    sent.held = Some(Held { pause: after, why });
+                    sent.held = Some(Held { pause: after, misconfigured: false, why });
                     break;
                 }
                 Answer::Misconfigured { why } => {
-                    sent.held = Some(Held { pause: Some(MENDING_PAUSE), why });
+                    sent.held = Some(Held { pause: Some(MENDING_PAUSE), misconfigured: true, why });
                     break;
                 }
             }
@@ -178,7 +190,7 @@ impl Delivery {
             Err(error) => {
                 // The collectors tell of a state that cannot be used; here it is one more reason to wait.
                 let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                Some(self.hold(&Held { pause: None, why: format!("{error} ({why})") }))
+                Some(self.hold(&Held { pause: None, misconfigured: false, why: format!("{error} ({why})") }))
             }
         }
     }
@@ -243,10 +255,7 @@ impl Delivery {
         if self.failures == 1 {
             tracing::warn!("spans of rows wait for the receiver of traces: {}", held.why);
         }
-        let doubled = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(16)).min(LONGEST_PAUSE);
-        // Many exporters that lost one receiver do not come back to it together.
-        let own = doubled.mul_f64(0.75 + fastrand::f64() / 2.0);
-        held.pause.map_or(own, |asked| asked.max(FIRST_PAUSE))
+        held.pause(self.failures)
     }
 }
 

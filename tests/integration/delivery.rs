@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use super::harness::exporter::PATIENCE;
 use super::harness::otlp::{Behaviour, OtlpReceiver, ReceivedSpan, Transport};
 use super::harness::otlp_python::OtlpPython;
+use super::harness::prometheus::Prometheus;
 use super::harness::{Cluster, Database, Setup, eventually};
 
 /// Deaths of the exporter and outages of the receiver that the promise is tested with.
@@ -287,5 +288,50 @@ async fn a_receiver_that_shares_no_code_with_us_reads_the_same() {
         let mut read = all[20 * round..].to_vec();
         read.sort_by_key(order);
         assert_eq!(read, wanted, "{protocol}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_leads_from_a_number_to_the_span_of_a_row() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    for features in [&["exemplar-storage"][..], &["exemplar-storage", "native-histograms"]] {
+        let receiver = OtlpReceiver::start();
+        let exporter = sending_to(&database, &receiver.http_url(), "http/protobuf").start().await;
+        let prometheus = Prometheus::scraping(exporter.setup.address, features).await;
+        let mut stored = Vec::new();
+        for _ in 0..3 {
+            database.run(&insert(30)).await;
+            stored = eventually(PATIENCE, "Prometheus has an exemplar of each kind and of a bucket", async || {
+                let kinds: BTreeSet<String> = prometheus
+                    .query_exemplars("works_total")
+                    .await?
+                    .iter()
+                    .filter_map(|exemplar| exemplar.series.get("kind").cloned())
+                    .collect();
+                let buckets = prometheus.query_exemplars("works_seconds_bucket").await?;
+                let native = prometheus.query_exemplars("works_seconds").await?;
+                if kinds.len() < 3 || (buckets.is_empty() && native.is_empty()) {
+                    return Err(format!("{kinds:?}, {} of buckets, {} native", buckets.len(), native.len()));
+                }
+                Ok([prometheus.query_exemplars("works_total").await?, buckets, native].concat())
+            })
+            .await;
+        }
+        // What is shown was queued, and what was queued arrives.
+        let rows = numbers(&database).await.len() as u64;
+        let spans = receiver.wait_for_spans(rows, PATIENCE).await;
+        let known: BTreeSet<(String, String)> = spans
+            .iter()
+            .map(|received| {
+                let told = received.canonical();
+                let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+                (text("trace_id"), text("span_id"))
+            })
+            .collect();
+        for exemplar in &stored {
+            let id = (exemplar.trace_id.clone(), exemplar.span_id.clone());
+            assert!(known.contains(&id), "the receiver has no span of {exemplar:?}");
+        }
     }
 }
