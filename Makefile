@@ -53,9 +53,10 @@ docs:
 	$(BIN) schema pack > target/docs/pack.json
 	$(BIN) docs configuration > target/docs/configuration.md
 	$(BIN) docs metrics > target/docs/metrics.md
+	$(BIN) docs spans > target/docs/spans.md
 	$(BIN) docs self-metrics > target/docs/self-metrics.md
 	mv target/docs/config.json target/docs/pack.json docs/schema/
-	mv target/docs/configuration.md target/docs/metrics.md target/docs/self-metrics.md docs/
+	mv target/docs/*.md docs/
 
 demo:
 	$(CARGO) run -- demo

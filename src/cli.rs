@@ -230,6 +230,8 @@ pub enum SchemaKind {
 pub enum DocsPage {
     /// Every metric of the built-in packs.
     Metrics,
+    /// Every span that the built-in packs make of rows.
+    Spans,
     /// Every metric about Rowmetry itself.
     SelfMetrics,
     /// Every setting.

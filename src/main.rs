@@ -42,6 +42,9 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
         Command::Docs(DocsPage::Metrics) => {
             print!("{}", reference::metrics(pack::builtin()?.iter().map(|pack| &**pack)));
         }
+        Command::Docs(DocsPage::Spans) => {
+            print!("{}", reference::spans(pack::builtin()?.iter().map(|pack| &**pack)));
+        }
         Command::Healthcheck(options) => {
             return Ok(match cli::listen_address(&options) {
                 Ok(address) => {
