@@ -107,7 +107,7 @@ impl OwnTraces {
         &self.spans
     }
 
-    /// Sends what waits, within [`STOP_WITHIN`]. It blocks, so it is not for the runtime's threads.
+    /// Sends what waits, within three seconds. It blocks, so it is not for the runtime's threads.
     pub fn stop(self) {
         if let Err(error) = self.provider.shutdown_with_timeout(STOP_WITHIN) {
             tracing::debug!(error = %words(&error), "the last of our own traces were not sent");
