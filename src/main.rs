@@ -121,7 +121,9 @@ fn traced(
         }
     };
     let tracer = traces.as_ref().map(OwnTraces::tracer);
-    if let Err(error) = telemetry::log::start(log.log.as_deref(), log.log_format, tracer) {
+    let said = otlp.log_level.as_deref().map(telemetry::log::filter_with_otlp);
+    let filter = log.log.as_deref().filter(|filter| !filter.trim().is_empty()).or(said.as_deref());
+    if let Err(error) = telemetry::log::start(filter, log.log_format, tracer) {
         return Ok(bad_usage(&error));
     }
     let ended = body(&runtime, traces.as_ref().map(OwnTraces::spans));
