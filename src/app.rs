@@ -122,6 +122,12 @@ impl App {
         let metrics = Arc::new(Metrics::new(VERSION));
         metrics.state_persistent(state.is_persistent());
         metrics.configured(seconds());
+        for warning in &settings.otlp.warnings {
+            tracing::warn!("{warning}");
+        }
+        for line in settings.otlp.lines() {
+            tracing::info!("{line}");
+        }
         if !state.is_persistent() {
             tracing::warn!(
                 "no state directory: counts are kept in memory and begin anew at every start (`--state-dir`)"
@@ -239,9 +245,9 @@ impl App {
         if new.listen != self.settings.listen
             || new.state_dir != self.settings.state_dir
             || new.web != self.settings.web
+            || new.otlp.fingerprint() != self.settings.otlp.fingerprint()
         {
-            let message =
-                "`listen`, `state_dir` and `web` cannot change while it runs; restart for that. Nothing was changed";
+            let message = "`listen`, `state_dir`, `web` and `otlp` cannot change while it runs; restart for that. Nothing was changed";
             tracing::error!("{message}");
             self.context.metrics.reloaded(ReloadOutcome::Refused, seconds());
             return Err(vec![message.to_owned()]);

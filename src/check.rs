@@ -29,6 +29,17 @@ pub use spend::SpendReport;
 pub struct Report {
     /// Every source, in the order of the configuration.
     pub sources: Vec<SourceReport>,
+    /// What is sent by OTLP.
+    pub otlp: OtlpReport,
+}
+
+/// What is sent by OTLP, as configured: nothing is sent for this report.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct OtlpReport {
+    /// What goes where, a line each; none when nothing is sent.
+    pub sends: Vec<String>,
+    /// Variables that were not understood, and what is probably not meant.
+    pub warnings: Vec<String>,
 }
 
 /// What was found of one source.
@@ -181,7 +192,8 @@ pub async fn check(settings: &Settings, sources: &[NamedSource], now: Micros) ->
         packs_of.insert(of.name.clone(), found.packs.iter().map(|pack| pack.pack.clone()).collect());
         reports.insert(index, found);
     }
-    Report { sources: reports.into_values().collect() }
+    let otlp = OtlpReport { sends: settings.otlp.lines(), warnings: settings.otlp.warnings.clone() };
+    Report { sources: reports.into_values().collect(), otlp }
 }
 
 struct Check<'a> {

@@ -12,7 +12,7 @@ const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let invocation = cli::parse();
-    if let Err(error) = telemetry::log::start(invocation.log.log.as_deref(), invocation.log.log_format) {
+    if let Err(error) = telemetry::log::start(invocation.log.log.as_deref(), invocation.log.log_format, None) {
         eprintln!("{error}");
         return ExitCode::from(BAD_USAGE);
     }

@@ -120,6 +120,18 @@ pub fn configuration() -> String {
         ("`idle` of a source", Some("RawIdle"), ""),
         ("`limits`", Some("RawLimits"), ""),
         ("`web`", Some("RawWeb"), ""),
+        (
+            "`otlp`: what is sent by OTLP",
+            Some("RawOtlp"),
+            "What is not written here is taken from OpenTelemetry's variables: `OTEL_EXPORTER_OTLP_…` and the forms of one signal, \
+             `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_EXPORTER`, `OTEL_METRICS_EXPORTER`, \
+             `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`, `OTEL_PROPAGATORS`, `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, \
+             `OTEL_METRIC_EXPORT_INTERVAL`, `OTEL_METRIC_EXPORT_TIMEOUT`, `OTEL_METRICS_EXEMPLAR_FILTER`. \
+             `OTEL_SDK_DISABLED=true` turns all of it off, and `OTEL_TRACES_EXPORTER=none` traces that the file does not ask \
+             for by `rows` or `own`.\n\n",
+        ),
+        ("`traces` of `otlp`", Some("RawOtlpTraces"), ""),
+        ("`metrics` of `otlp`", Some("RawOtlpMetrics"), ""),
     ] {
         let of = name.map_or(&schema, |name| &schema["$defs"][name]);
         let _ = write!(page, "\n## {title}\n\n{words}| Setting | Kind | Default | Meaning |\n|---|---|---|---|\n");
@@ -201,6 +213,10 @@ fn kind(metric: &Metric) -> &'static str {
 fn words_of(property: &Json) -> String {
     if property["pattern"].as_str() == Some(crate::duration::PATTERN) {
         return "time".into();
+    }
+    if let Some(words) = property["enum"].as_array() {
+        let words: Vec<String> = words.iter().filter_map(Json::as_str).map(code).collect();
+        return words.join(", ");
     }
     let kinds: Vec<&str> = match &property["type"] {
         Json::String(kind) => vec![kind],
@@ -290,7 +306,8 @@ mod tests {
     fn every_setting_is_in_the_example_and_has_a_meaning() {
         let example = committed("example.yaml");
         let schema = schemars::schema_for!(RawConfig).to_value();
-        let parts = ["RawSource", "RawLimits", "RawWeb", "RawBudget", "RawIdle"].map(|name| &schema["$defs"][name]);
+        let parts = ["RawSource", "RawLimits", "RawWeb", "RawBudget", "RawIdle", "RawOtlp", "RawOtlpTraces", "RawOtlpMetrics"]
+            .map(|name| &schema["$defs"][name]);
         for (key, property) in
             parts.into_iter().chain([&schema]).flat_map(|of| of["properties"].as_object().into_iter().flatten())
         {

@@ -15,6 +15,7 @@ mod rows_job;
 mod run;
 mod snapshot_job;
 mod start;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::collector::{Changes, Guard};
 use crate::config::{Settings, SourceSettings};
@@ -31,7 +33,7 @@ use crate::source::Opened;
 use crate::state::State;
 use crate::store::{Board, CollectorId, Store};
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::{Failure, Reason};
+use crate::telemetry::{Failure, Reason, traces};
 
 use gate::{Gate, Plan};
 use governor::Ran;
@@ -70,8 +72,9 @@ impl Context {
     /// Writes what changed, so that it may be shown.
     async fn save(&self, id: &CollectorId, changes: &Changes) -> Result<(), Failure> {
         let began = Instant::now();
-        let saved = self.state.save(&id.to_string(), changes, clock::now()).await;
-        match saved {
+        let span = trace::persist();
+        let saved = self.state.save(&id.to_string(), changes, clock::now()).instrument(span.clone()).await;
+        let saved = match saved {
             Ok(()) => {
                 self.metrics.state_written(began.elapsed().as_secs_f64());
                 Ok(())
@@ -81,7 +84,9 @@ impl Context {
                 let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
                 Err(Failure::new(Reason::StateWrite, format!("{error} ({cause})")))
             }
-        }
+        };
+        traces::outcome(&span, &saved);
+        saved
     }
 }
 
@@ -152,7 +157,11 @@ async fn run_opened(
             false => None,
         };
         plan.round = pass.as_ref().map_or(0, |pass| pass.round);
-        let packs::Fitting { packs, settled } = packs::of(settings, context, opened, &gate).await;
+        let packs::Fitting { packs, settled } = {
+            let look = packs::of(settings, context, opened, &gate);
+            // Who follows a database asks nobody.
+            if asks { look.instrument(trace::look(&name)).await } else { look.await }
+        };
         drop(pass);
         for pack in &packs {
             running.entry(pack.app.clone()).or_insert_with(|| {

@@ -2,6 +2,7 @@
 //!
 //! A source never writes, never keeps a count and never decides what a row means. Each driver is named in its own file.
 
+pub mod authorities;
 pub mod http;
 pub mod instant;
 pub mod keyspace;
@@ -15,6 +16,7 @@ pub mod rows;
 pub mod snapshot;
 pub mod spend;
 pub mod sqlite;
+pub mod trace;
 pub mod upstash;
 
 use async_trait::async_trait;

@@ -9,6 +9,7 @@ mod reply;
 mod route;
 mod scrape;
 pub mod status;
+mod trace;
 
 use std::future::Future;
 use std::io;
@@ -23,6 +24,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tracing::Instrument as _;
 
 use crate::config::WebSettings;
 use crate::exposition::Bodies;
@@ -167,7 +169,15 @@ fn connection(
     let settings = web.settings;
     let service = service_fn(move |request| {
         replies.begin();
-        route::answer(web.clone(), request)
+        let span = trace::answer(&request);
+        let answer = route::answer(web.clone(), request);
+        async move {
+            let answer = answer.instrument(span.clone()).await;
+            if let Ok(answer) = &answer {
+                trace::answered(&span, answer.status());
+            }
+            answer
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

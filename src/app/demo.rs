@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use crate::config::{Settings, SourceSettings, Start, Upstream, WebSettings};
+use crate::config::{OtlpSettings, Settings, SourceSettings, Start, Upstream, WebSettings, otlp};
 use crate::demo::{Place, Places, Progress, Traffic};
 use crate::pack::{self, Pack, System};
 use crate::schedule::clock;
@@ -47,14 +47,15 @@ pub struct DemoRequest {
 /// Runs the demo until its time is over or it is told to stop.
 ///
 /// # Errors
-/// When the temporary database cannot be made or the address cannot be listened at.
+/// When OpenTelemetry's variables are amiss, the temporary database cannot be made or the address cannot be listened at.
 pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
+    let otlp = otlp::from_environment(&|name| std::env::var(name).ok())?;
     let folder =
         tempfile::Builder::new().prefix("rowmetry-demo-").tempdir().context("cannot make a temporary folder")?;
     let mut stop = Stop::listen()?;
     let traffic = Traffic::prepare(folder.path(), request.seed, Arc::new(clock::now)).await?;
     let progress = traffic.progress();
-    let app = App::start(settings(&request, &traffic.places())?).await?;
+    let app = App::start(settings(&request, &traffic.places(), otlp)?).await?;
     let address = app.address();
     say(&format!(
         "\n  Rowmetry's demo: made-up applications live in embedded databases, and these are their true metrics.\n\n\
@@ -99,7 +100,7 @@ pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> {
+fn settings(request: &DemoRequest, places: &Places, otlp: OtlpSettings) -> anyhow::Result<Settings> {
     let packs = pack::builtin()?;
     let sources = sources(places, &packs);
     Ok(Settings {
@@ -111,7 +112,7 @@ fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> 
         limits: crate::config::Limits::default(),
         web: WebSettings::default(),
         zero_first: ZERO_FIRST,
-        otlp: crate::config::OtlpSettings::default(),
+        otlp,
     })
 }
 

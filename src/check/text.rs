@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use super::{CollectorReport, FailureReport, PersonalData, Report, SeriesEstimate, SourceReport, SpendReport};
+use super::{CollectorReport, FailureReport, OtlpReport, PersonalData, Report, SeriesEstimate, SourceReport, SpendReport};
 
 /// Writes the report. `colour` adds terminal colours and changes no word.
 pub(super) fn text(report: &Report, colour: bool) -> String {
@@ -12,6 +12,7 @@ pub(super) fn text(report: &Report, colour: bool) -> String {
     for source in &report.sources {
         page.source(source);
     }
+    page.otlp(&report.otlp);
     page.summary(report);
     page.text
 }
@@ -116,6 +117,21 @@ impl Page {
         for remark in &spend.remarks {
             self.line(2, &format!("! {remark}"));
         }
+    }
+
+    fn otlp(&mut self, otlp: &OtlpReport) {
+        if otlp.sends.is_empty() && otlp.warnings.is_empty() {
+            return;
+        }
+        let title = self.painted("what is sent by OTLP", "1");
+        self.line(0, &title);
+        for line in &otlp.sends {
+            self.line(1, line);
+        }
+        for warning in &otlp.warnings {
+            self.line(1, &format!("! {warning}"));
+        }
+        self.line(0, "");
     }
 
     fn failure(&mut self, indent: usize, failure: &FailureReport) {

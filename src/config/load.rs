@@ -16,7 +16,7 @@ use crate::pack::{self, Pack, PackErrors, Reads};
 use crate::yaml::{self, Complaint, Node, Value};
 
 /// What stands for the file's name in complaints about variables and flags.
-const ENVIRONMENT: &str = "environment";
+pub(super) const ENVIRONMENT: &str = "environment";
 
 /// What the command line and its environment variables say; it goes before the file.
 #[derive(Debug, Clone, Default)]
@@ -55,10 +55,13 @@ pub fn load(overrides: &Overrides, variable: &dyn Fn(&str) -> Option<String>) ->
         None => Draft::empty(),
     };
     if draft.raw.sources.is_empty() && draft.complaints.is_empty() {
-        draft.raw.sources.extend(sources_from_environment(variable)?);
+        match sources_from_environment(variable) {
+            Ok(sources) => draft.raw.sources.extend(sources),
+            Err(ConfigErrors(complaints)) => draft.complaints.extend(complaints),
+        }
     }
     let packs = packs(&mut draft);
-    validate::settings(draft, packs, overrides).map_err(ConfigErrors)
+    validate::settings(draft, packs, overrides, variable).map_err(ConfigErrors)
 }
 
 /// Every pack there is; none when one is wrong or missing, which is told then.

@@ -1,16 +1,47 @@
 //! Where traces and metrics are sent by OTLP, and how: from the file, and from OpenTelemetry's own variables for what the
 //! file does not say.
 //!
-//! Nothing here connects anywhere. Headers are secrets: they do not print.
+//! Nothing here connects anywhere. Headers are secrets, and an endpoint may hold one: they do not print.
+
+mod headers;
+mod reading;
+mod receiver;
+mod resolve;
+mod target;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+
+use super::ConfigErrors;
+use super::load::ENVIRONMENT;
+use super::raw::RawOtlp;
+use crate::yaml::Complaint;
+
+pub(super) use reading::Place;
+pub(super) use resolve::resolve;
+
+/// What the variables alone ask to be sent, for those who have no file. `variable` looks up an environment variable.
+///
+/// # Errors
+/// Everything that nothing can be sent with, each with its variable and a mend.
+pub fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<OtlpSettings, ConfigErrors> {
+    let (settings, errors) = resolve(&RawOtlp::default(), variable);
+    let complaint = |(place, message): (Place, String)| Complaint {
+        file: ENVIRONMENT.into(),
+        line: None,
+        place: place.to_string(),
+        message,
+    };
+    let complaints: Vec<Complaint> = errors.into_iter().map(complaint).collect();
+    if complaints.is_empty() { Ok(settings) } else { Err(ConfigErrors(complaints)) }
+}
 
 /// What is sent by OTLP. Nothing, unless the operator says where to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct OtlpSettings {
     /// `service.name` of what Rowmetry tells of itself.
     pub service_name: String,
@@ -20,7 +51,10 @@ pub struct OtlpSettings {
     pub traces: Option<TraceSettings>,
     /// Metrics; none when they are not pushed.
     pub metrics: Option<PushSettings>,
-    /// Variables that were not understood, each with what applies in their place. Told once, at the start.
+    /// `OTEL_LOG_LEVEL`, if it is set: `none`, `error`, `warn`, `info`, `debug` or `trace`.
+    pub log_level: Option<String>,
+    /// Variables that were not understood, each with what applies in their place, and what is probably not
+    /// meant. Told once, at the start; no secret is in them.
     pub warnings: Vec<String>,
 }
 
@@ -74,7 +108,7 @@ pub struct Sampler {
 }
 
 /// A receiver of OTLP, and how it is spoken to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OtlpEndpoint {
     /// Where requests go: for HTTP the whole URL (`http://localhost:4318/v1/traces`), for gRPC scheme, host and port. It may hold
     /// a secret, so it is not printed whole.
@@ -138,6 +172,72 @@ pub enum HistogramForm {
     Exponential,
 }
 
+impl OtlpSettings {
+    /// `service.name` unless the operator says otherwise.
+    pub const SERVICE_NAME: &str = "rowmetry";
+
+    /// What is sent and where to, for people: one line each, without a secret. None when nothing is sent.
+    pub fn lines(&self) -> Vec<String> {
+        let traces = self.traces.iter().map(|traces| {
+            let what = match (&traces.rows, &traces.own) {
+                (Some(_), Some(_)) => "spans of rows and Rowmetry's own traces",
+                (Some(_), None) => "spans of rows",
+                _ => "Rowmetry's own traces",
+            };
+            format!("{what} go to {}", traces.endpoint)
+        });
+        let metrics = self.metrics.iter().map(|push| {
+            let every = crate::duration::format(push.interval);
+            format!("metrics are pushed every {every} to {}", push.endpoint)
+        });
+        traces.chain(metrics).collect()
+    }
+
+    /// Everything that is sent and how, to be compared. It holds secrets, so it is never printed.
+    pub fn fingerprint(&self) -> String {
+        let endpoints = [self.traces.as_ref().map(|of| &of.endpoint), self.metrics.as_ref().map(|of| &of.endpoint)];
+        let secrets: Vec<_> = endpoints
+            .into_iter()
+            .flatten()
+            .map(|endpoint| {
+                let headers = endpoint.headers.iter().map(|(name, value)| (name, value.expose_secret()));
+                (endpoint.url.as_str(), headers.collect::<Vec<_>>())
+            })
+            .collect();
+        format!("{:?} {:?} {:?} {:?} {secrets:?}", self.service_name, self.resource, self.traces, self.metrics)
+    }
+}
+
+impl Default for OtlpSettings {
+    fn default() -> Self {
+        OtlpSettings {
+            service_name: Self::SERVICE_NAME.to_owned(),
+            resource: BTreeMap::new(),
+            traces: None,
+            metrics: None,
+            log_level: None,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Default for Sampler {
+    /// OpenTelemetry's own default, `parentbased_always_on`.
+    fn default() -> Self {
+        Sampler { ratio: 1.0, parent_based: true }
+    }
+}
+
+impl OtlpProtocol {
+    /// The word that the specification has for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OtlpProtocol::HttpProtobuf => "http/protobuf",
+            OtlpProtocol::Grpc => "grpc",
+        }
+    }
+}
+
 impl TraceSettings {
     /// Spans in one request unless the operator says otherwise; OpenTelemetry's own default.
     pub const BATCH_SPANS: usize = 512;
@@ -166,6 +266,34 @@ impl OtlpEndpoint {
             client_certificate: None,
         }
     }
+
+    /// The URL for people: scheme, host, port and path. User, password and query may be secrets.
+    pub fn shown(&self) -> String {
+        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let path = if self.protocol == OtlpProtocol::Grpc { "" } else { self.url.path() };
+        format!("{}://{}{port}{path}", self.url.scheme(), self.url.host_str().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for OtlpEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gzip = if self.gzip { ", gzip" } else { "" };
+        write!(f, "{} ({}{gzip})", self.shown(), self.protocol.as_str())
+    }
+}
+
+impl fmt::Debug for OtlpEndpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OtlpEndpoint")
+            .field("url", &self.shown())
+            .field("protocol", &self.protocol)
+            .field("headers", &self.headers)
+            .field("gzip", &self.gzip)
+            .field("timeout", &self.timeout)
+            .field("ca_file", &self.ca_file)
+            .field("client_certificate", &self.client_certificate)
+            .finish()
+    }
 }
 
 impl Default for RowSpanSettings {
@@ -178,3 +306,6 @@ impl Default for RowSpanSettings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,8 @@
 //! The JSON Schema for editors and the reference of all settings are made of these types, so a default that is
 //! written here must be the one that [`super::Settings`] has; a test compares them. Nothing is checked here but shape.
 
+mod otlp;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -10,6 +12,8 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::duration::Text as Duration;
+
+pub use otlp::{RawOtlp, RawOtlpMetrics, RawOtlpReceiver, RawOtlpTraces};
 
 /// Rowmetry's configuration. Text may hold `${VARIABLE}` or `${VARIABLE:-default}`; `$$` is a dollar sign.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -35,6 +39,8 @@ pub struct RawConfig {
     pub limits: RawLimits,
     /// The web server.
     pub web: RawWeb,
+    /// What is sent by OTLP: traces, and metrics where they are to be pushed.
+    pub otlp: RawOtlp,
     /// Settings for every source that does not say otherwise itself.
     pub defaults: RawReading,
     /// What is read: databases, Redis, poolers, health endpoints. Without any, the environment says: `DATABASE_URL`, `REDIS_URL`

@@ -2,6 +2,7 @@
 //!
 //! A value is repeated in a message only as the file has it, never as a variable filled it, and never a URL.
 
+mod otlp;
 mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,12 +34,14 @@ pub(super) fn settings(
     draft: Draft,
     packs: Option<Vec<Arc<Pack>>>,
     overrides: &Overrides,
+    variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Settings, Vec<Complaint>> {
     let Draft { file, tree, raw, complaints, unfilled } = draft;
     let told = complaints.len();
     let partial = !complaints.is_empty();
     let mut check = Check { file, tree, complaints, partial, packs, overrides };
-    let settings = check.all(&raw);
+    let mut settings = check.all(&raw);
+    settings.otlp = check.otlp(&raw.otlp, variable);
     let mut complaints = check.complaints;
     let found = complaints.split_off(told);
     complaints

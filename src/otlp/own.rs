@@ -1,1 +1,291 @@
-//! Our own traces: the SDK's exporter over the same transport.
+//! Our own traces: OpenTelemetry's SDK and its exporter, over the same transport as everything else.
+//!
+//! They are worth less than what they tell of: what finds no room or no receiver is dropped and counted, and nobody waits for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{Compression, Protocol, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::resource::TelemetryResourceDetector;
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider, Span, SpanData, SpanProcessor,
+};
+use opentelemetry_sdk::trace::{Sampler as SdkSampler, SpanExporter as Export};
+use secrecy::ExposeSecret;
+use tokio::runtime::Handle;
+use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
+
+use super::transport::{BadEndpoint, Transport};
+use crate::config::otlp::{OtlpEndpoint, OtlpProtocol, OtlpSettings, Sampler, TraceSettings};
+use crate::telemetry::metrics::{OwnSpans, SpanOutcome};
+use crate::telemetry::traces;
+
+/// Spans that may wait for the receiver, as many as OpenTelemetry's SDK keeps by itself; each is about a kilobyte.
+const QUEUE: usize = 2048;
+
+/// A batch that is not full is sent after so long. OpenTelemetry's default is as long.
+const BATCH_TIME: Duration = Duration::from_secs(5);
+
+/// Time that the last batch has to reach the receiver when the process ends.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
+
+/// Characters of an error that are logged: it may hold a receiver's words.
+const WORDS: usize = 200;
+
+/// Our own traces, as they are sent.
+pub struct OwnTraces {
+    provider: SdkTracerProvider,
+    spans: OwnSpans,
+}
+
+impl OwnTraces {
+    /// Prepares to send our own traces, if the settings say so; connects nowhere yet. Must be called within a runtime that lives
+    /// until [`OwnTraces::stop`] has returned.
+    ///
+    /// # Errors
+    /// When the endpoint cannot be used as it is configured.
+    pub fn start(settings: &OtlpSettings, version: &'static str) -> Result<Option<Self>, BadEndpoint> {
+        let Some((to, sampler)) = settings.traces.as_ref().and_then(|to| Some((to, to.own?))) else { return Ok(None) };
+        if to.propagate {
+            traces::propagate();
+        }
+        let exporter = exporter(&to.endpoint)?;
+        Ok(Some(OwnTraces::over(exporter, settings, to, sampler, version)))
+    }
+
+    fn over<E: Export + 'static>(
+        exporter: E,
+        settings: &OtlpSettings,
+        to: &TraceSettings,
+        sampler: Sampler,
+        version: &'static str,
+    ) -> Self {
+        let (spans, waiting) = (OwnSpans::new(), Arc::new(AtomicUsize::new(0)));
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(QUEUE)
+            .with_max_export_batch_size(to.batch_spans.min(QUEUE))
+            .with_scheduled_delay(BATCH_TIME)
+            .build();
+        let counted = Counted {
+            inner: exporter,
+            spans: spans.clone(),
+            waiting: waiting.clone(),
+            failing: AtomicBool::new(false),
+        };
+        let inner = BatchSpanProcessor::builder(counted).with_batch_config(batches).build();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(Bounded { inner, spans: spans.clone(), waiting })
+            .with_sampler(sampled(sampler))
+            .with_resource(resource(settings, version))
+            .build();
+        OwnTraces { provider, spans }
+    }
+
+    /// What makes spans of ours.
+    pub fn tracer(&self) -> SdkTracer {
+        self.provider.tracer("rowmetry")
+    }
+
+    /// What became of them.
+    pub fn spans(&self) -> &OwnSpans {
+        &self.spans
+    }
+
+    /// Sends what waits, within [`STOP_WITHIN`]. It blocks, so it is not for the runtime's threads.
+    pub fn stop(self) {
+        if let Err(error) = self.provider.shutdown_with_timeout(STOP_WITHIN) {
+            tracing::debug!(error = %words(&error), "the last of our own traces were not sent");
+        }
+    }
+}
+
+fn sampled(sampler: Sampler) -> SdkSampler {
+    let root = match sampler.ratio {
+        ratio if ratio >= 1.0 => SdkSampler::AlwaysOn,
+        ratio if ratio > 0.0 => SdkSampler::TraceIdRatioBased(ratio),
+        _ => SdkSampler::AlwaysOff,
+    };
+    if sampler.parent_based { SdkSampler::ParentBased(Box::new(root)) } else { root }
+}
+
+/// Who we are. What the operator says goes before what we say of ourselves.
+fn resource(settings: &OtlpSettings, version: &'static str) -> Resource {
+    let told = settings.resource.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone()));
+    // Random, as OpenTelemetry has it for those who cannot tell where they run.
+    let instance = format!("{:032x}", fastrand::u128(..));
+    Resource::builder_empty()
+        .with_detector(Box::new(TelemetryResourceDetector))
+        .with_attributes([KeyValue::new("service.version", version), KeyValue::new("service.instance.id", instance)])
+        .with_attributes(told)
+        .with_service_name(settings.service_name.clone())
+        .build()
+}
+
+/// The SDK's exporter over our transport. What it reads of OpenTelemetry's variables by itself was read before, with the file, so
+/// each of them is said.
+fn exporter(endpoint: &OtlpEndpoint) -> Result<SpanExporter, BadEndpoint> {
+    let transport = Transport::new(endpoint)?;
+    let built = match endpoint.protocol {
+        OtlpProtocol::HttpProtobuf => {
+            let client = SdkClient { transport, runtime: Handle::current() };
+            let builder = SpanExporter::builder()
+                .with_http()
+                .with_protocol(Protocol::HttpBinary)
+                .with_endpoint(endpoint.url.as_str())
+                .with_timeout(endpoint.timeout)
+                .with_http_client(client);
+            if endpoint.gzip { builder.with_compression(Compression::Gzip) } else { builder }.build()
+        }
+        OtlpProtocol::Grpc => {
+            let metadata = metadata(endpoint)?;
+            let interceptor = move |mut request: tonic::Request<()>| {
+                *request.metadata_mut() = metadata.clone();
+                Ok(request)
+            };
+            let builder = SpanExporter::builder()
+                .with_tonic()
+                .with_protocol(Protocol::Grpc)
+                .with_channel(transport.channel())
+                .with_timeout(endpoint.timeout)
+                .with_interceptor(interceptor);
+            if endpoint.gzip { builder.with_compression(Compression::Gzip) } else { builder }.build()
+        }
+    };
+    built.map_err(|error| BadEndpoint(format!("our own traces cannot be sent: {error}")))
+}
+
+fn metadata(endpoint: &OtlpEndpoint) -> Result<MetadataMap, BadEndpoint> {
+    let mut metadata = MetadataMap::new();
+    for (name, value) in &endpoint.headers {
+        let amiss = || BadEndpoint(format!("the header `{name}` cannot be sent over gRPC; look at its name and value"));
+        let key = MetadataKey::from_bytes(name.as_bytes()).map_err(|_| amiss())?;
+        let mut value = MetadataValue::try_from(value.expose_secret()).map_err(|_| amiss())?;
+        value.set_sensitive(true);
+        metadata.append(key, value);
+    }
+    Ok(metadata)
+}
+
+/// Sends the SDK's requests over our transport. The SDK asks from a thread of its own, where no runtime is, so it is done on
+/// ours.
+struct SdkClient {
+    transport: Transport,
+    runtime: Handle,
+}
+
+impl std::fmt::Debug for SdkClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SdkClient")
+    }
+}
+
+#[async_trait]
+impl HttpClient for SdkClient {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let transport = self.transport.clone();
+        // It ends by itself in the time that a request may take.
+        let sent = self.runtime.spawn(async move { transport.send(request).await });
+        Ok(sent.await?.map_err(|error| error.to_string())?)
+    }
+}
+
+/// An exporter whose spans are counted, and whose troubles are logged when they begin and when they end.
+#[derive(Debug)]
+struct Counted<E> {
+    inner: E,
+    spans: OwnSpans,
+    waiting: Arc<AtomicUsize>,
+    failing: AtomicBool,
+}
+
+impl<E: Export> Export for Counted<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let spans = batch.len();
+        let result = self.inner.export(batch).await;
+        // Only now is there room again: what is being sent is kept as long.
+        self.waiting.fetch_sub(spans, Ordering::Relaxed);
+        match &result {
+            Ok(()) => {
+                self.spans.add(SpanOutcome::Sent, spans as u64);
+                if self.failing.swap(false, Ordering::Relaxed) {
+                    tracing::info!("our own traces are accepted again");
+                }
+            }
+            Err(error) => {
+                self.spans.add(SpanOutcome::Failed, spans as u64);
+                if !self.failing.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        error = %words(error),
+                        "our own traces are not accepted; they are dropped until they are"
+                    );
+                }
+            }
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn shutdown(&self) -> OTelSdkResult {
+        self.inner.shutdown()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+/// The SDK's queue, with a count of what finds no room in it.
+#[derive(Debug)]
+struct Bounded {
+    inner: BatchSpanProcessor,
+    spans: OwnSpans,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl SpanProcessor for Bounded {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.inner.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        if !span.span_context.is_sampled() {
+            return;
+        }
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.spans.add(SpanOutcome::Dropped, 1);
+        } else {
+            self.inner.on_end(span);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+/// An error on one line of bounded length.
+fn words(error: &dyn std::error::Error) -> String {
+    error.to_string().chars().take(WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests;

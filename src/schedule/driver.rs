@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 
 use crate::family::{Family, Kind, Labels, Micros, Series, Value};
 use crate::pack::Up;
@@ -20,7 +21,7 @@ use super::lookup_job::LookupJob;
 use super::rows_job::RowsJob;
 use super::run::Run;
 use super::snapshot_job::SnapshotJob;
-use super::{Context, clock, pace};
+use super::{Context, clock, pace, trace};
 
 /// The last values are shown for this many intervals after reads began to fail, but not shorter than
 /// [`SHORTEST_STALENESS`]; then the series are left out.
@@ -126,14 +127,17 @@ impl Driver {
         let mut plan = Plan { since: Instant::now(), pause: Duration::ZERO, going_on: false, round: 0 };
         let mut sent = gate.sent();
         let mut first = Instant::now();
+        let mut collection = None;
         while let Some(pass) = self.wait(&gate, plan, &mut stop).await {
             plan.round = pass.round;
             let began = Instant::now();
             if !plan.going_on || self.job.shows_each_part() {
                 first = began;
             }
+            // What is shown as a whole is one collection, however many parts it is read in.
+            let span = collection.take().unwrap_or_else(|| trace::collect(&self.id));
             let result = {
-                let run = self.job.run(&self.id, &gate, &self.context, &self.metrics);
+                let run = self.job.run(&self.id, &gate, &self.context, &self.metrics).instrument(span.clone());
                 tokio::select! {
                     result = run => result,
                     // A read that is dropped half-way has changed nothing: what it folded was not saved either.
@@ -143,8 +147,10 @@ impl Driver {
             drop(pass);
             let rows = result.as_ref().ok().map(|run| run.rows);
             plan.going_on = result.as_ref().is_ok_and(|run| run.more);
-            plan.pause =
-                self.after(result, began.elapsed(), first.elapsed()).max(self.job.shortest_pause(self.interval));
+            trace::collected(&span, &result);
+            let pause = span.in_scope(|| self.after(result, began.elapsed(), first.elapsed()));
+            plan.pause = pause.max(self.job.shortest_pause(self.interval));
+            collection = Some(span).filter(|_| plan.going_on && !self.job.shows_each_part());
             plan.since = Instant::now();
             let (who, reads_rows) = (&self.id.to_string(), self.job.reads_rows());
             let cost = gate.sent() - sent;
@@ -234,7 +240,8 @@ impl Driver {
                 }
                 self.last_success = Some(Instant::now());
                 self.whole = whole;
-                let series = self.publish();
+                let series = trace::publish().in_scope(|| self.publish());
+                trace::count(&Span::current(), "rowmetry.series", series);
                 // Said last, as in the other case: who sees that it succeeded sees its result.
                 self.metrics.succeeded(seconds, run.rows, now as f64 / 1e6);
                 self.metrics.indexed(run.indexed);

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::source::lookup::Names;
+use crate::source::trace::traced;
 use crate::source::{SnapshotQuery, Source};
 use crate::telemetry::Failure;
 
 use super::gate::Gate;
 use super::run::Run;
+use super::trace;
 
 /// A look-up and where its names go.
 pub struct LookupJob {
@@ -30,7 +32,7 @@ impl LookupJob {
         let read = async {
             let _permit = gate.enter().await?;
             let began = Instant::now();
-            let rows = self.source.read_snapshot(&self.query).await;
+            let rows = traced(trace::read(false), self.source.read_snapshot(&self.query)).await;
             gate.report(&rows);
             rows.map(|rows| (rows, began.elapsed()))
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::collector::cursor::{LookBack, Phase};
 use crate::collector::{Folded, Guard, RowsCollector, RowsSettings, SpanMaker};
@@ -14,6 +15,7 @@ use crate::config::SourceSettings;
 use crate::family::{Family, Micros};
 use crate::otlp::queue::Room;
 use crate::pack::{self, Pack};
+use crate::source::trace::traced;
 use crate::source::{Moment, RowsPage, RowsQuery, RowsRange, Source};
 use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
@@ -21,7 +23,7 @@ use crate::telemetry::{Failure, Reason};
 
 use super::gate::Gate;
 use super::run::Run;
-use super::{Context, clock};
+use super::{Context, clock, trace};
 
 /// A rows collector and what it takes to make it anew.
 pub struct RowsJob {
@@ -108,7 +110,7 @@ impl RowsJob {
         let began = Instant::now();
         let read = match self.ahead.take() {
             Some((range, page)) if range == collector.next_range() => Ok(Some(page)),
-            _ => self.read(&mut collector).await,
+            _ => traced(trace::read(false), self.read(&mut collector)).await,
         };
         let mut busy = began.elapsed();
         gate.report(&read);
@@ -134,7 +136,7 @@ impl RowsJob {
         let ahead = async {
             let range = further?;
             // A failure is not told here: the next run reads again, and tells.
-            self.source.read_rows(&self.query, &range).await.ok().map(|page| (range, page))
+            traced(trace::read(true), self.source.read_rows(&self.query, &range)).await.ok().map(|page| (range, page))
         };
         let (written, ahead) = tokio::join!(fold_and_save(collector, page, id, context), ahead);
         drop(permit);
@@ -247,7 +249,7 @@ impl RowsJob {
         let (recount, took) = {
             let Ok(_permit) = gate.enter().await else { return Duration::ZERO };
             let began = Instant::now();
-            let recount = self.source.count_rows(&self.query, window.0, window.1).await;
+            let recount = self.source.count_rows(&self.query, window.0, window.1).instrument(trace::audit()).await;
             gate.report(&recount);
             (recount, began.elapsed())
         };
@@ -311,13 +313,14 @@ async fn fold_and_save(
     let wanted = collector.spans_of(&page);
     let room = context.spans.as_ref().map(|queue| queue.reserve(wanted));
     collector.give_room(room.as_ref().map_or(0, Room::spans));
+    let span = trace::fold(page.rows.len());
     let folding = tokio::task::spawn_blocking(move || {
         let folded = collector.fold(&page, now);
         let changes = collector.take_changes();
         (collector, folded, changes)
     });
     let (collector, folded, changes) =
-        folding.await.map_err(|_| Failure::new(Reason::BadReply, "counting the page broke off; it is read again"))?;
+        folding.instrument(span).await.map_err(|_| Failure::new(Reason::BadReply, "counting the page broke off; it is read again"))?;
     let made = changes.spans.len() as u64;
     context.save(id, &changes).await?;
     if let Some(room) = room {

@@ -5,18 +5,21 @@
 
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use crate::collector::snapshot::{Admitted, SnapshotCollector};
 use crate::collector::{Changes, ObservedCollector, StoredSeries};
 use crate::family::Family;
 use crate::pack;
 use crate::source::Reader;
+use crate::source::trace::traced;
 use crate::store::CollectorId;
 use crate::telemetry::metrics::CollectorMetrics;
 use crate::telemetry::{Failure, Reason};
 
 use super::gate::Gate;
 use super::run::Run;
-use super::{Context, clock};
+use super::{Context, clock, trace};
 
 /// What the state says of a series whose only content is that its label set was admitted.
 const ADMITTED: &str = "admitted";
@@ -32,6 +35,8 @@ pub struct SnapshotJob {
     restored: bool,
     /// A read is going on over several runs.
     under_way: Option<Duration>,
+    /// The span of that read.
+    reading: Option<Span>,
     families: Option<Vec<Family>>,
 }
 
@@ -54,6 +59,7 @@ impl SnapshotJob {
             reader,
             restored: false,
             under_way: None,
+            reading: None,
             families: None,
         }
     }
@@ -83,7 +89,9 @@ impl SnapshotJob {
         let (reading, took) = {
             let _permit = gate.enter().await?;
             let began = Instant::now();
-            let reading = self.reader.read(clock::now()).await;
+            let span = self.reading.take().unwrap_or_else(|| trace::read(false));
+            let reading = traced(span.clone(), self.reader.read(clock::now())).await;
+            self.reading = Some(span).filter(|_| reading.as_ref().is_ok_and(|reading| reading.rows.is_none()));
             gate.report(&reading);
             (reading, began.elapsed())
         };
@@ -100,8 +108,10 @@ impl SnapshotJob {
             return Ok(run);
         };
         run.rows = rows.len() as u64;
-        let outcome = self.collector.fold(&rows);
-        let observations = self.observed.observe(&rows, &self.collector.columns(), clock::now());
+        let (outcome, observations) = trace::fold(rows.len()).in_scope(|| {
+            let outcome = self.collector.fold(&rows);
+            (outcome, self.observed.observe(&rows, &self.collector.columns(), clock::now()))
+        });
         let mut series: Vec<StoredSeries> = self.collector.admitted().into_iter().map(stored).collect();
         series.extend(self.observed.changed());
         if !series.is_empty() {

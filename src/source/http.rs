@@ -4,10 +4,11 @@
 //! It never asks by itself, and neither a label nor a message holds a credential or a part of a body.
 
 mod body;
+pub mod credentials;
 pub mod outcome;
 mod pointers;
 mod request;
-mod trouble;
+pub mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +17,14 @@ use async_trait::async_trait;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span};
 use url::Url;
 
 use self::outcome::Outcome;
-use self::request::Asker;
+use self::request::{Answer, Asker};
 use self::trouble::Trouble;
 use super::spend::Spend;
+use super::trace;
 use super::{Examination, Finding, Reader, Reading, Rows};
 use crate::config::SourceSettings;
 use crate::family::Micros;
@@ -43,7 +46,7 @@ impl Endpoint {
     /// When the URL cannot be understood, or `ca_file` holds no certificates.
     pub fn new(settings: &SourceSettings) -> Result<Self, Failure> {
         let url = Url::parse(settings.url.expose_secret().trim()).ok();
-        if url.as_ref().and_then(request::uri).is_none() {
+        if url.as_ref().and_then(credentials::uri).is_none() {
             return Err(Failure::new(Reason::BadQuery, "the URL cannot be read; write https://host/path"));
         }
         Ok(Endpoint {
@@ -97,8 +100,11 @@ impl ProbeReader {
 
     async fn probe(&self, url: &Url) -> Probed {
         let began = Instant::now();
+        let span = trace::requested("GET", url);
         let asked = self.of.asker.get(url, &self.probe.accept, self.probe.timeout, &self.of.spend);
-        match asked.await {
+        let asked = asked.instrument(span.clone()).await;
+        told(&span, &asked);
+        match asked {
             Ok(answer) => {
                 let took = Some(began.elapsed());
                 let (outcome, document) = match Outcome::of_status(answer.status) {
@@ -203,6 +209,21 @@ impl ProbeReader {
             (false, true) => Some(found),
             (false, false) => Some(format!("{found}; this answer has none at {}", lacking.join(", "))),
         }
+    }
+}
+
+/// Tells a span what its request came to. What was received is no part of it.
+fn told(span: &Span, asked: &Result<Answer, Trouble>) {
+    let (status, trouble) = match asked {
+        Ok(answer) => (Some(answer.status), Outcome::of_status(answer.status)),
+        Err(trouble) => (trouble.status, Some(trouble.outcome)),
+    };
+    if let Some(status) = status {
+        span.record("http.response.status_code", i64::from(status));
+    }
+    if let Some(outcome) = trouble {
+        span.record("error.type", tracing::field::display(outcome));
+        span.record("otel.status_code", "ERROR");
     }
 }
 

@@ -18,6 +18,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::spend::Spend;
+use super::trace::Peer;
 use crate::telemetry::Failure;
 
 /// A Redis that is read.
@@ -31,6 +32,9 @@ pub trait Keyspace: Send + Sync {
 
     /// Commands sent so far, billed or not.
     fn spend(&self) -> &Spend;
+
+    /// Who is asked, for spans.
+    fn peer(&self) -> &Peer;
 
     /// One permit: who holds it may scan, so that a source has one scan under way, whatever the number of its collectors.
     fn turn(&self) -> &Arc<Semaphore>;

@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 
 use super::postgres::address;
 use super::spend::Spend;
+use super::trace::{Peer, traced};
 use super::{Examination, Reader, Reading, SAMPLE_ROWS};
 use crate::config::SourceSettings;
 use crate::family::Micros;
@@ -37,6 +38,7 @@ pub struct Console {
     /// The console has no time limit of its own, so this one is kept here.
     command_timeout: Duration,
     spend: Spend,
+    peer: Peer,
     /// The one connection, while nobody asks. A command that is dropped half-way takes its connection with it.
     slot: Mutex<Option<PgConnection>>,
 }
@@ -50,8 +52,15 @@ impl Console {
         // `sslmode=verify-ca` asks for the process-wide provider. A second call changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let options = address::options(&settings.url).map_err(|message| Failure::new(Reason::BadQuery, message))?;
+        let peer = Peer {
+            system: "pgbouncer",
+            namespace: options.get_database().unwrap_or_default().to_owned(),
+            address: Some(options.get_host().to_owned()),
+            port: Some(options.get_port()),
+        };
         Ok(Console {
             options,
+            peer,
             connect_timeout: settings.connect_timeout,
             command_timeout: settings.statement_timeout,
             spend: Spend::default(),
@@ -72,6 +81,10 @@ impl Console {
                 "the word after SHOW has A-Z and _ only; nothing was sent".to_owned(),
             ));
         }
+        traced(self.peer.asked("SHOW", Some(word)), self.asked(word)).await
+    }
+
+    async fn asked(&self, word: &str) -> Result<Answer, Failure> {
         let mut slot = self.slot.lock().await;
         if let Some(kept) = slot.take() {
             match self.ask(kept, word).await {

@@ -11,6 +11,7 @@ mod examine;
 mod failure;
 mod look;
 mod page;
+mod spans;
 mod statement;
 
 use std::time::Duration;
@@ -21,19 +22,22 @@ use secrecy::SecretString;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Row as _, ValueRef as _};
 use tokio::sync::{Mutex, MutexGuard};
+use tracing::Instrument as _;
 
 use crate::config::SourceSettings;
 use crate::family::Micros;
 use crate::pack::System;
 use crate::source::spend::Spend;
+use crate::source::trace::Peer;
 use crate::source::{
     CursorMode, Deletions, Examination, Moment, Rows, RowsPage, RowsQuery, RowsRange, SnapshotQuery, Source,
     WindowCount,
 };
-use crate::telemetry::{Failure, Reason};
+use crate::telemetry::{Failure, Reason, traces};
 
 use failure::failure;
 use look::Look;
+use spans::{CATALOG, asked, peer, refused};
 use statement::{Args, Relation, Shape};
 
 /// Time beyond the server's own `statement_timeout` after which a silent connection is given up.
@@ -47,6 +51,7 @@ pub struct PostgresSource {
     statement_timeout: Duration,
     begin: String,
     spend: Spend,
+    peer: Peer,
     /// The one connection, while nobody reads. Taken out for a read and put back after a clean end: a read that is
     /// dropped half-way takes its connection with it.
     slot: Mutex<Option<Connected>>,
@@ -55,6 +60,7 @@ pub struct PostgresSource {
 struct Connected {
     connection: PgConnection,
     spend: Spend,
+    peer: Peer,
     identity: String,
     look: Look,
 }
@@ -89,6 +95,7 @@ impl PostgresSource {
         );
         Ok(PostgresSource {
             name: settings.name.clone(),
+            peer: peer(&options),
             options,
             connect_timeout: settings.connect_timeout,
             statement_timeout: settings.statement_timeout,
@@ -116,14 +123,16 @@ impl PostgresSource {
             self.spend.add(1);
             let connection = PgConnection::connect_with(&self.options).await?;
             let spend = self.spend.clone();
-            let mut connected = Connected { connection, spend, identity: String::new(), look: Look::default() };
+            let peer = self.peer.clone();
+            let mut connected = Connected { connection, spend, peer, identity: String::new(), look: Look::default() };
             connected.identity = identity(&mut connected, &self.begin).await?;
             self.open(&mut connected).await?;
             Ok::<_, sqlx::Error>(connected)
         };
-        match tokio::time::timeout(self.connect_timeout, connect).await {
-            Ok(Ok(connected)) => Ok(Reading { slot, connected }),
-            Ok(Err(error)) => Err(failure(&error, "connecting")),
+        let span = self.peer.connected();
+        let connected = match tokio::time::timeout(self.connect_timeout, connect.instrument(span.clone())).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(error)) => Err(refused(&span, &error, "connecting")),
             Err(_) => Err(Failure::new(
                 Reason::Unreachable,
                 format!(
@@ -131,11 +140,15 @@ impl PostgresSource {
                     crate::duration::format(self.connect_timeout)
                 ),
             )),
-        }
+        };
+        traces::outcome(&span, &connected);
+        connected.map(|connected| Reading { slot, connected })
     }
 
     async fn open(&self, connected: &mut Connected) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql(AssertSqlSafe(self.begin.clone())).execute(connected.ask()).await.map(drop)
+        let span = self.peer.asked("BEGIN", None);
+        let begun = sqlx::raw_sql(AssertSqlSafe(self.begin.clone())).execute(connected.ask());
+        asked(span, begun).await.map(drop)
     }
 
     fn silent(&self) -> Failure {
@@ -148,18 +161,24 @@ impl PostgresSource {
         )
     }
 
-    /// Runs the body of a read against the clock: `statements` statements, each with the server's own limit.
+    /// Runs the body of a read against the clock: `statements` statements, each with the server's own limit. The span is of
+    /// what reads `table`.
     async fn within<T>(
         &self,
+        table: Option<&str>,
         statements: u32,
         body: impl Future<Output = Result<T, sqlx::Error>>,
         doing: &str,
     ) -> Result<T, Failure> {
-        match tokio::time::timeout(self.statement_timeout * statements + GRACE, body).await {
+        let span = self.peer.asked("SELECT", table);
+        let body = body.instrument(span.clone());
+        let result = match tokio::time::timeout(self.statement_timeout * statements + GRACE, body).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(failure(&error, doing)),
+            Ok(Err(error)) => Err(refused(&span, &error, doing)),
             Err(_) => Err(self.silent()),
-        }
+        };
+        traces::outcome(&span, &result);
+        result
     }
 }
 
@@ -172,7 +191,8 @@ struct Reading<'s> {
 impl Reading<'_> {
     /// Ends the transaction and keeps the connection for the next read.
     async fn end(mut self) -> Result<(), sqlx::Error> {
-        sqlx::raw_sql("ROLLBACK").execute(self.connected.ask()).await?;
+        let span = self.connected.peer.asked("ROLLBACK", None);
+        asked(span, sqlx::raw_sql("ROLLBACK").execute(self.connected.ask())).await?;
         *self.slot = Some(self.connected);
         Ok(())
     }
@@ -293,7 +313,7 @@ impl Source for PostgresSource {
 
     async fn moment(&self) -> Result<Moment, Failure> {
         let mut reading = self.begin().await?;
-        let moment = self.within(1, reading.relation("", None, &[]), "looking at the clock").await;
+        let moment = self.within(Some(CATALOG), 1, reading.relation("", None, &[]), "looking at the clock").await;
         reading.finish(moment.map(|(_, moment)| moment)).await
     }
 
@@ -309,7 +329,7 @@ impl Source for PostgresSource {
             .fetch_all(reading.connected.ask())
             .await
         };
-        let found = self.within(1, body, "looking for the packs' tables").await;
+        let found = self.within(Some(CATALOG), 1, body, "looking for the packs' tables").await;
         let found = reading.finish(found).await?;
         Ok(tables.iter().zip(found).filter(|(_, there)| *there).map(|(table, _)| table.clone()).collect())
     }
@@ -319,12 +339,12 @@ impl Source for PostgresSource {
         let doing = format!("reading {}", query.table);
         let looked = match reading.connected.look.again(query, range) {
             Some(known) => Ok(Ok(known)),
-            None => self.within(1, reading.shape(query), &doing).await,
+            None => self.within(Some(CATALOG), 1, reading.shape(query), &doing).await,
         };
         let page = match looked {
             Ok(Ok((shape, moment))) => {
                 let body = page::read(reading.connected.ask(), query, range, &shape, moment);
-                self.within(1, body, &doing).await
+                self.within(Some(&query.table), 1, body, &doing).await
             }
             Ok(Err(failure)) | Err(failure) => Err(failure),
         };
@@ -347,7 +367,7 @@ impl Source for PostgresSource {
             }
             Ok(rows)
         };
-        let rows = self.within(1, body, "reading the snapshot").await.and_then(|rows| {
+        let rows = self.within(None, 1, body, "reading the snapshot").await.and_then(|rows| {
             if rows.len() > query.row_limit as usize {
                 return Err(Failure::new(
                     Reason::BadQuery,
@@ -362,7 +382,7 @@ impl Source for PostgresSource {
     async fn count_rows(&self, query: &RowsQuery, from: Micros, until: Micros) -> Result<WindowCount, Failure> {
         let mut reading = self.begin().await?;
         let doing = format!("recounting {}", query.table);
-        let counted = match self.within(1, reading.shape(query), &doing).await {
+        let counted = match self.within(Some(CATALOG), 1, reading.shape(query), &doing).await {
             Ok(Ok((shape, moment))) => {
                 let (sql, args) = statement::count(query, &shape, from, until);
                 let body = async {
@@ -370,7 +390,7 @@ impl Source for PostgresSource {
                     let rows: i64 = row.try_get(0)?;
                     Ok(WindowCount { rows: rows.unsigned_abs(), deletions: moment.deletions })
                 };
-                self.within(1, body, &doing).await
+                self.within(Some(&query.table), 1, body, &doing).await
             }
             Ok(Err(failure)) | Err(failure) => Err(failure),
         };
@@ -380,14 +400,14 @@ impl Source for PostgresSource {
     async fn examine_rows(&self, query: &RowsQuery) -> Result<Examination, Failure> {
         let mut reading = self.begin().await?;
         let body = examine::rows(&mut reading, query);
-        let found = self.within(6, body, &format!("examining {}", query.table)).await;
+        let found = self.within(Some(&query.table), 6, body, &format!("examining {}", query.table)).await;
         reading.finish(found).await
     }
 
     async fn examine_snapshot(&self, query: &SnapshotQuery) -> Result<Examination, Failure> {
         let mut reading = self.begin().await?;
         let body = examine::snapshot(&mut reading, query);
-        let found = self.within(6, body, "examining the snapshot").await;
+        let found = self.within(None, 6, body, "examining the snapshot").await;
         reading.finish(found).await
     }
 }

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::keyspace::refusal::Refusal;
 use super::keyspace::{Keyspace, ScanPage, fields_of};
 use super::spend::Spend;
+use super::trace::Peer;
 use crate::config::SourceSettings;
 use crate::telemetry::{Failure, Reason};
 
@@ -37,6 +38,7 @@ const LAST_WORDS_BYTES: usize = 512;
 pub struct RedisServer {
     name: String,
     spend: Spend,
+    peer: Peer,
     client: Client,
     user: Option<String>,
     password: Option<SecretString>,
@@ -92,6 +94,7 @@ impl RedisServer {
         Ok(RedisServer {
             name: settings.name.clone(),
             spend: Spend::default(),
+            peer: peer(client.get_connection_info().addr(), login.db()),
             client,
             user: login.username().map(str::to_owned),
             password: login.password().map(SecretString::from),
@@ -276,6 +279,15 @@ impl RedisServer {
     }
 }
 
+fn peer(address: &ConnectionAddr, database: i64) -> Peer {
+    let (address, port) = match address {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => (Some(host.clone()), Some(*port)),
+        ConnectionAddr::Unix(path) => (Some(path.display().to_string()), None),
+        _ => (None, None),
+    };
+    Peer { system: "redis", namespace: database.to_string(), address, port }
+}
+
 impl Trouble {
     fn failure(self, doing: &str) -> Failure {
         match self {
@@ -318,6 +330,10 @@ impl Keyspace for RedisServer {
 
     fn spend(&self) -> &Spend {
         &self.spend
+    }
+
+    fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     fn turn(&self) -> &Arc<Semaphore> {

@@ -32,6 +32,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::spend::Spend;
+use super::trace::{Peer, traced};
 use super::{Examination, Moment, Rows, RowsPage, RowsQuery, RowsRange, SnapshotQuery, Source, WindowCount};
 use crate::config::SourceSettings;
 use crate::family::Micros;
@@ -48,6 +49,7 @@ pub struct SqliteSource {
     statement_timeout: Duration,
     lock_timeout: Duration,
     spend: Spend,
+    peer: Peer,
     /// One read at a time.
     turn: Semaphore,
     kept: Mutex<Option<Session>>,
@@ -80,9 +82,12 @@ impl SqliteSource {
             let message = "the source's URL names no SQLite file; write `sqlite:` and the file's path";
             return Err(Failure::new(Reason::Unreachable, message));
         }
+        let path = PathBuf::from(path);
+        let namespace = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(SqliteSource {
             name: settings.name.clone(),
-            path: PathBuf::from(path),
+            path,
+            peer: Peer { system: "sqlite", namespace, ..Peer::default() },
             statement_timeout: settings.statement_timeout,
             lock_timeout: settings.lock_timeout,
             spend: Spend::default(),
@@ -166,38 +171,53 @@ impl Source for SqliteSource {
     }
 
     async fn moment(&self) -> Result<Moment, Failure> {
-        let (_turn, mut session) = self.begin().await?;
-        let work = read::moment(&mut session.connection, &session.identity);
-        let result = self.limited(session.given_up.clone(), work).await;
-        self.end(session, result).await
+        traced(self.peer.asked("SELECT", None), async {
+            let (_turn, mut session) = self.begin().await?;
+            let work = read::moment(&mut session.connection, &session.identity);
+            let result = self.limited(session.given_up.clone(), work).await;
+            self.end(session, result).await
+        })
+        .await
     }
 
     async fn existing_tables(&self, tables: &[String]) -> Result<Vec<String>, Failure> {
-        let (_turn, mut session) = self.begin().await?;
-        let work = table::existing(&mut session.connection, tables);
-        let result = self.limited(session.given_up.clone(), work).await;
-        self.end(session, result).await
+        traced(self.peer.asked("SELECT", Some("sqlite_schema")), async {
+            let (_turn, mut session) = self.begin().await?;
+            let work = table::existing(&mut session.connection, tables);
+            let result = self.limited(session.given_up.clone(), work).await;
+            self.end(session, result).await
+        })
+        .await
     }
 
     async fn read_rows(&self, query: &RowsQuery, range: &RowsRange) -> Result<RowsPage, Failure> {
-        let (_turn, mut session) = self.begin().await?;
-        let work = read::rows(&mut session.connection, &session.identity, query, range);
-        let result = self.limited(session.given_up.clone(), work).await;
-        self.end(session, result).await
+        traced(self.peer.asked("SELECT", Some(&query.table)), async {
+            let (_turn, mut session) = self.begin().await?;
+            let work = read::rows(&mut session.connection, &session.identity, query, range);
+            let result = self.limited(session.given_up.clone(), work).await;
+            self.end(session, result).await
+        })
+        .await
     }
 
     async fn read_snapshot(&self, query: &SnapshotQuery) -> Result<Rows, Failure> {
-        let (_turn, mut session) = self.begin().await?;
-        let work = read::snapshot(&mut session.connection, query);
-        let result = self.limited(session.given_up.clone(), work).await;
-        self.end(session, result).await
+        traced(self.peer.asked("SELECT", None), async {
+            let (_turn, mut session) = self.begin().await?;
+            let work = read::snapshot(&mut session.connection, query);
+            let result = self.limited(session.given_up.clone(), work).await;
+            self.end(session, result).await
+        })
+        .await
     }
 
     async fn count_rows(&self, query: &RowsQuery, from: Micros, until: Micros) -> Result<WindowCount, Failure> {
-        let (_turn, mut session) = self.begin().await?;
-        let work = read::count(&mut session.connection, query, from, until);
-        let result = self.limited(session.given_up.clone(), work).await;
-        self.end(session, result).await
+        traced(self.peer.asked("SELECT", Some(&query.table)), async {
+            let (_turn, mut session) = self.begin().await?;
+            let work = read::count(&mut session.connection, query, from, until);
+            let result = self.limited(session.given_up.clone(), work).await;
+            self.end(session, result).await
+        })
+        .await
     }
 
     async fn examine_rows(&self, query: &RowsQuery) -> Result<Examination, Failure> {

@@ -18,17 +18,18 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tracing::Span;
 use url::Url;
 
+use super::authorities;
 use super::keyspace::refusal::Refusal;
 use super::keyspace::{Keyspace, ScanPage, fields_of};
 use super::spend::Spend;
+use super::trace::{self, Peer, traced};
 use crate::config::SourceSettings;
 use crate::telemetry::{Failure, Reason};
 use answer::Answer;
@@ -43,6 +44,9 @@ const REQUEST_BYTES: usize = 512 << 10;
 /// Idle connections are closed after so long, before the service does.
 const IDLE: Duration = Duration::from_secs(20);
 
+/// Commands of which a scan sends many.
+const OF_SCANS: [&str; 2] = ["SCAN", "MGET"];
+
 /// Asks for texts in base64, so that names of keys which are no UTF-8 stay different.
 const BASE64: (&str, &str) = ("upstash-encoding", "base64");
 
@@ -50,6 +54,8 @@ const BASE64: (&str, &str) = ("upstash-encoding", "base64");
 pub struct UpstashRest {
     name: String,
     spend: Spend,
+    peer: Peer,
+    url: Url,
     command: Uri,
     pipeline: Uri,
     authorization: HeaderValue,
@@ -83,14 +89,7 @@ impl UpstashRest {
         let https = match &settings.ca_file {
             None => HttpsConnectorBuilder::new().with_webpki_roots(),
             Some(file) => {
-                let mut roots = rustls::RootCertStore::empty();
-                let unusable = |_| amiss("`ca_file` holds no certificates in PEM");
-                for certificate in CertificateDer::pem_file_iter(file).map_err(unusable)? {
-                    let added = roots.add(certificate.map_err(unusable)?);
-                    added.map_err(|error| {
-                        amiss(&format!("`ca_file` holds a certificate that cannot be used: {error}"))
-                    })?;
-                }
+                let roots = authorities::read(file).map_err(|message| amiss(&message))?;
                 let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
                 HttpsConnectorBuilder::new().with_tls_config(config)
             }
@@ -104,12 +103,14 @@ impl UpstashRest {
         Ok(UpstashRest {
             name: settings.name.clone(),
             spend: Spend::default(),
+            peer: peer(&url),
             command: uri(format!("{base}/"))?,
             pipeline: uri(format!("{base}/pipeline"))?,
             authorization,
             client,
             patience: settings.connect_timeout + settings.statement_timeout,
             turn: Arc::new(Semaphore::new(1)),
+            url,
         })
     }
 
@@ -147,16 +148,25 @@ impl UpstashRest {
                 answer => answer,
             }
         };
-        match timeout(self.patience, exchange).await {
-            Ok(answer) => answer.map_err(|broken| broken.failure),
-            Err(_) => Err(Failure::new(
-                Reason::Silent,
-                format!(
-                    "{doing}: no whole answer within {:?} (`connect_timeout` and `statement_timeout`)",
-                    self.patience
-                ),
-            )),
+        let bounded = async {
+            match timeout(self.patience, exchange).await {
+                Ok(answer) => answer.map_err(|broken| broken.failure),
+                Err(_) => Err(Failure::new(
+                    Reason::Silent,
+                    format!(
+                        "{doing}: no whole answer within {:?} (`connect_timeout` and `statement_timeout`)",
+                        self.patience
+                    ),
+                )),
+            }
+        };
+        // A scan takes thousands of requests, and has one span.
+        let span = if OF_SCANS.contains(&doing) { Span::none() } else { trace::requested("POST", &self.url) };
+        let answer = traced(span.clone(), bounded).await;
+        if let Ok(answer) = &answer {
+            span.record("http.response.status_code", i64::from(answer.status.as_u16()));
         }
+        answer
     }
 
     async fn exchange(&self, doing: &str, uri: &Uri, body: Bytes, encoded: bool) -> Result<Answer, Broken> {
@@ -192,6 +202,11 @@ impl UpstashRest {
     async fn get(&self, doing: &str, command: &Value) -> Result<Value, Failure> {
         self.ask(doing, command, false).await?.map_err(|refusal| refused(&refusal, doing))
     }
+}
+
+fn peer(url: &Url) -> Peer {
+    let (address, port) = (url.host_str().map(str::to_owned), url.port_or_known_default());
+    Peer { system: "redis", namespace: "0".to_owned(), address, port }
 }
 
 /// An exchange that came to nothing.
@@ -235,6 +250,10 @@ impl Keyspace for UpstashRest {
 
     fn spend(&self) -> &Spend {
         &self.spend
+    }
+
+    fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     fn turn(&self) -> &Arc<Semaphore> {

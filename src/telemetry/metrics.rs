@@ -5,6 +5,7 @@
 
 pub mod collector;
 pub mod delivery;
+pub mod own_spans;
 pub mod source;
 pub mod watched;
 
@@ -21,6 +22,7 @@ pub use collector::CollectorMetrics;
 use collector::CollectorVecs;
 use delivery::DeliveryVecs;
 pub use delivery::{DeliveryMetrics, GivenUp, RequestOutcome};
+pub use own_spans::{OwnSpans, SpanOutcome};
 pub use source::SourceMetrics;
 use source::SourceVecs;
 use watched::{WatchedFamily, Watcher};

@@ -64,7 +64,8 @@ impl Walk<'_> {
             };
         }
         if let Some(words) = words(&schema) {
-            let fits = text(&node.value).is_some_and(|text| words.contains(&text));
+            let is_left_open = node.value == Value::Null && types(&schema).contains(&"null");
+            let fits = is_left_open || text(&node.value).is_some_and(|text| words.contains(&text));
             return fits || self.complain(line, place, format!("expected one of {}", words.join(", ")));
         }
         fill(&schema, &mut node.value);

@@ -12,24 +12,23 @@ use http_body_util::Empty;
 use hyper::body::Body;
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, USER_AGENT};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Request, Response, StatusCode};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use percent_encoding::percent_decode_str;
 use rustls::client::Resumption;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
-use super::body;
+use super::credentials::uri;
 use super::outcome::Outcome;
 use super::trouble::Trouble;
+use super::{body, credentials};
+use crate::source::authorities;
 use crate::source::spend::Spend;
-use crate::telemetry::{Failure, Reason};
+use crate::telemetry::{Failure, Reason, traces};
 
 /// Bytes of an answer's head; servers seldom send more than 16 KiB.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -77,7 +76,13 @@ impl Asker {
 
     /// GET, with redirects on the same host, all within the time limit.
     pub(super) async fn get(&self, url: &Url, accept: &str, limit: Duration, spend: &Spend) -> Result<Answer, Trouble> {
-        let headers = headers(url, accept)?;
+        let mut headers = headers(url, accept)?;
+        // Where that is wanted, the application's own trace of this request is a part of ours.
+        for (name, value) in traces::headers() {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
         let deadline = Instant::now() + limit;
         let mut current = url.clone();
         let mut follows = 0;
@@ -100,16 +105,6 @@ impl Asker {
     }
 }
 
-/// The URL as a request has it: without credentials and fragment.
-pub(super) fn uri(url: &Url) -> Option<Uri> {
-    let mut url = url.clone();
-    url.set_fragment(None);
-    // These two fail for URLs that have no host, and those are none of ours.
-    url.set_username("").ok()?;
-    url.set_password(None).ok()?;
-    url.as_str().parse().ok()
-}
-
 fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Failure> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
@@ -117,26 +112,15 @@ fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Failure> {
         .expect("the provider has the protocols that rustls is built with");
     let mut config = match ca_file {
         None => builder.with_webpki_roots().with_no_client_auth(),
-        Some(file) => builder.with_root_certificates(authorities(file)?).with_no_client_auth(),
+        Some(file) => builder.with_root_certificates(trusted(file)?).with_no_client_auth(),
     };
     // A resumed session shows no certificate, so that one which has expired would pass.
     config.resumption = Resumption::disabled();
     Ok(config)
 }
 
-fn authorities(file: &Path) -> Result<RootCertStore, Failure> {
-    let amiss = |what: String| {
-        Failure::new(
-            Reason::BadQuery,
-            format!("`ca_file` {}: {what}; name a file with certificates in PEM", file.display()),
-        )
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| amiss(error.to_string()))? {
-        let certificate = certificate.map_err(|error| amiss(error.to_string()))?;
-        roots.add(certificate).map_err(|error| amiss(error.to_string()))?;
-    }
-    if roots.is_empty() { Err(amiss("it holds no certificate".into())) } else { Ok(roots) }
+fn trusted(file: &Path) -> Result<RootCertStore, Failure> {
+    authorities::read(file).map_err(|message| Failure::new(Reason::BadQuery, message))
 }
 
 fn headers(url: &Url, accept: &str) -> Result<HeaderMap, Trouble> {
@@ -147,28 +131,10 @@ fn headers(url: &Url, accept: &str) -> Result<HeaderMap, Trouble> {
     for (name, text) in plain {
         headers.insert(name, value(text)?);
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        let decoded = |text: &str| percent_decode_str(text).collect::<Vec<u8>>();
-        let pair = [decoded(url.username()), decoded(url.password().unwrap_or_default())].join(&b':');
-        let mut credentials = value(&format!("Basic {}", base64(&pair)))?;
-        credentials.set_sensitive(true);
+    if let Some(credentials) = credentials::basic(url) {
         headers.insert(AUTHORIZATION, credentials);
     }
     Ok(headers)
-}
-
-/// RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let bits = three.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place)) as usize & 63];
-            text.push(if place <= three.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
 }
 
 /// Where to go on; none when the answer points nowhere else.
@@ -230,20 +196,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spells_credentials_as_rfc_4648_does() {
-        for (plain, spelt) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("Aladdin:open sesame", "QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
-        ] {
-            assert_eq!(base64(plain.as_bytes()), spelt, "{plain}");
-        }
+    fn credentials_are_a_header_and_no_part_of_the_address() {
         let url = Url::parse("https://a%40b:p%3Aw@h/x#y").expect("a URL");
         let headers = headers(&url, "*/*").expect("headers");
-        assert_eq!(headers[AUTHORIZATION], format!("Basic {}", base64(b"a@b:p:w")));
+        assert_eq!(headers[AUTHORIZATION], "Basic YUBiOnA6dw==");
         assert_eq!(uri(&url).expect("a URI"), "https://h/x");
     }
 

@@ -15,7 +15,7 @@ fn a_path_takes_the_place_of_the_urls_and_keeps_its_query_unless_it_has_one() {
         (Some("/api/health"), "https://h:8443/api/health?key=1"),
         (Some("/api/health?deep=1"), "https://h:8443/api/health?deep=1"),
     ] {
-        assert_eq!(request::uri(&web.url(path)).expect("a URI").to_string(), wanted);
+        assert_eq!(credentials::uri(&web.url(path)).expect("a URI").to_string(), wanted);
     }
     assert_eq!(shown(&web.url(None)), "https://h:8443");
 }

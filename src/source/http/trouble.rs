@@ -61,7 +61,7 @@ impl Trouble {
 }
 
 /// An error and what caused it. Errors that an `io::Error` wraps are among its causes, which its `source()` passes over.
-pub(super) fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+pub fn chain<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
     std::iter::successors(Some(error), |error| cause(*error))
 }
 
@@ -73,7 +73,7 @@ fn cause<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e (dyn Error + 'stati
 }
 
 /// The innermost cause, which says most, on one line of bounded length.
-pub(super) fn last_words(error: &(dyn Error + 'static)) -> String {
+pub fn last_words(error: &(dyn Error + 'static)) -> String {
     const LONGEST: usize = 200;
     let mut words = String::new();
     if let Some(cause) = chain(error).last() {

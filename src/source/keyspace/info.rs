@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use super::Keyspace;
 use crate::family::Micros;
 use crate::pack;
+use crate::source::trace::traced;
 use crate::source::{Examination, Finding, Reader, Reading, Rows};
 use crate::telemetry::{Failure, Reason};
 
@@ -61,18 +62,19 @@ impl InfoReader {
         let mut asked = 0;
         if self.wants_fields() {
             asked += 1;
-            let fields = self.keyspace.info(&self.sections).await;
+            let span = self.keyspace.peer().asked("INFO", None);
+            let fields = traced(span, self.keyspace.info(&self.sections)).await;
             told.fields = told.permitted(fields)?.unwrap_or_default();
         }
         if self.wants(&DATABASE) && databases(&told.fields).next().is_none() {
             asked += 1;
-            let size = self.keyspace.size().await;
+            let size = traced(self.keyspace.peer().asked("DBSIZE", None), self.keyspace.size()).await;
             told.size = told.permitted(size)?;
         }
         if self.wants(&[PING]) {
             // Last, on the connection of those before: over HTTPS a new one takes several times as long as Redis does.
             asked += 1;
-            let ping = self.keyspace.ping().await;
+            let ping = traced(self.keyspace.peer().asked("PING", None), self.keyspace.ping()).await;
             told.ping = told.permitted(ping)?;
         }
         match told.refused.first() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tracing::Span;
 
 use super::Keyspace;
 use super::scanning::{Burst, KEYS_A_SCAN, Pace, Scanning, Size};
@@ -13,6 +14,7 @@ use super::tally::{Bounds, Plan, Tally};
 use crate::family::Micros;
 use crate::pack;
 use crate::source::lookup::Names;
+use crate::source::trace::traced;
 use crate::source::{Examination, Finding, Reader, Reading, SAMPLE_ROWS};
 use crate::telemetry::{Failure, Reason};
 
@@ -102,12 +104,17 @@ impl KeysReader {
             }
             State::Scanning(scanning) => scanning,
             State::Idle => match self.keyspace.turn().clone().try_acquire_owned() {
-                Ok(turn) => Box::new(Scanning::new(Tally::new(plan, bounds, now), turn, now)),
+                Ok(turn) => {
+                    let span = self.keyspace.peer().asked("SCAN", None);
+                    Box::new(Scanning::new(Tally::new(plan, bounds, now), turn, span, now))
+                }
                 Err(_) => return Ok(Reading { more_after: Some(TURN_PACE), ..Reading::default() }),
             },
         };
         scanning.touched = now;
-        match scanning.burst(self.keyspace.as_ref(), plan, &self.matching, &pace).await? {
+        let burst = scanning.span.clone();
+        let burst = traced(burst, scanning.burst(self.keyspace.as_ref(), plan, &self.matching, &pace));
+        match burst.await? {
             Burst::More => {
                 self.state = State::Scanning(scanning);
                 Ok(Reading { more_after: Some(pace.rest()), ..Reading::default() })
@@ -169,7 +176,7 @@ impl Reader for KeysReader {
         let keyspace = self.keyspace.as_ref();
         let turn = keyspace.turn().clone().acquire_owned().await;
         let turn = turn.map_err(|_| Failure::new(Reason::Unreachable, "the source is being closed"))?;
-        let mut scanning = Scanning::new(Tally::new(plan, self.bounds(), now), turn, now);
+        let mut scanning = Scanning::new(Tally::new(plan, self.bounds(), now), turn, Span::none(), now);
         scanning.ask_size(keyspace).await?;
         while !scanning.over && scanning.commands < SAMPLE_COMMANDS && scanning.tally.keys() < SAMPLE_ROWS as usize {
             scanning.scan(keyspace, plan, &self.matching).await?;

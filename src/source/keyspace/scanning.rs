@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Span;
 
 use super::Keyspace;
 use super::tally::{Plan, Tally};
@@ -49,6 +50,8 @@ pub(super) struct Scanning {
     pub(super) over: bool,
     pub(super) size: Size,
     pub(super) tally: Tally,
+    /// The span of the whole scan.
+    pub(super) span: Span,
     _turn: OwnedSemaphorePermit,
 }
 
@@ -72,7 +75,7 @@ pub(super) enum Burst {
 }
 
 impl Scanning {
-    pub(super) fn new(tally: Tally, turn: OwnedSemaphorePermit, now: Micros) -> Self {
+    pub(super) fn new(tally: Tally, turn: OwnedSemaphorePermit, span: Span, now: Micros) -> Self {
         let (began, cursor) = (Instant::now(), "0".to_owned());
         Scanning {
             began,
@@ -84,6 +87,7 @@ impl Scanning {
             over: false,
             size: Size::Unasked,
             tally,
+            span,
             _turn: turn,
         }
     }
@@ -221,6 +225,7 @@ impl Scanning {
     }
 
     pub(super) fn summary(&self) -> Scan {
+        self.span.record("rowmetry.commands", i64::try_from(self.commands).unwrap_or(i64::MAX));
         Scan {
             commands: self.commands,
             keys: self.tally.keys() as u64,

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::{Keyspace, ScanPage};
 use crate::source::spend::Spend;
+use crate::source::trace::Peer;
 use crate::telemetry::{Failure, Reason};
 
 type Answers<T> = Mutex<VecDeque<Result<T, Reason>>>;
@@ -16,6 +17,7 @@ type Answers<T> = Mutex<VecDeque<Result<T, Reason>>>;
 /// Answers in their order; the last one is repeated.
 pub struct Scripted {
     pub spend: Spend,
+    pub peer: Peer,
     pub epoch: AtomicU64,
     /// Keys of each page; the cursor follows by itself.
     pub pages: Mutex<Vec<Vec<Vec<u8>>>>,
@@ -35,6 +37,7 @@ impl Default for Scripted {
     fn default() -> Self {
         Scripted {
             spend: Spend::default(),
+            peer: Peer::default(),
             epoch: AtomicU64::new(0),
             pages: Mutex::default(),
             breaks: Mutex::default(),
@@ -79,6 +82,10 @@ impl Keyspace for Scripted {
 
     fn spend(&self) -> &Spend {
         &self.spend
+    }
+
+    fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     fn turn(&self) -> &Arc<Semaphore> {
