@@ -53,6 +53,10 @@ pub struct Folded {
     pub new_epoch: bool,
     /// Whether more rows wait.
     pub more: bool,
+    /// Spans that were made.
+    pub spans_made: u64,
+    /// Values in their names and attributes that were replaced, by reason.
+    pub spans_replaced: BTreeMap<Replaced, u64>,
     /// Spans that were not made, by reason.
     pub spans_skipped: BTreeMap<SpanSkipped, u64>,
     /// Time of the youngest row of the page.

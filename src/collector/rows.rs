@@ -252,6 +252,7 @@ impl RowsCollector {
         let keep_all = self.query.transition.is_some();
         let key_cells = self.query.key.len() + usize::from(keep_all);
         let mut room = Vec::new();
+        let made_before = self.made.len();
         for (index, row) in page.rows.iter().enumerate() {
             let time = page.times[index];
             let Some(key) = KeyHash::of((0..key_cells).map(|cell| row.cell(cell)), &mut room) else {
@@ -271,7 +272,7 @@ impl RowsCollector {
                 *folded.ignored.entry(Ignored::History).or_default() += 1;
                 continue;
             }
-            let span = self.spans.as_ref().and_then(|spans| {
+            let span = self.spans.as_mut().and_then(|spans| {
                 let before = self.made.len();
                 let first = spans.make(&|cell| row.cell(cell), time, &mut self.made, &mut folded.spans_skipped);
                 let made = (self.made.len() - before) as u64;
@@ -302,6 +303,8 @@ impl RowsCollector {
             }
             folded.counted += 1;
         }
+        folded.spans_made = (self.made.len() - made_before) as u64;
+        folded.spans_replaced = self.spans.as_mut().map(SpanMaker::take_replaced).unwrap_or_default();
         folded.youngest = page.times.last().copied();
         cursor.counted += folded.counted;
         cursor.resume = page.resume.clone().or(cursor.resume.take());

@@ -4,6 +4,7 @@
 //! database can tell is told by `rowmetry check`.
 
 mod metric;
+mod span;
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,6 +31,7 @@ pub fn lint(file: &str, tree: &Node, pack: &Pack) -> Vec<Complaint> {
         lint.collector(pack, collector, &at);
     }
     lint.same_families(pack);
+    span::together(&mut lint, pack);
     lint.complaints
 }
 
@@ -149,8 +151,8 @@ impl Lint<'_> {
         if collector.interval.is_some_and(|interval| interval.is_zero()) {
             self.complain(&at.key("interval"), "the interval is zero; write a length of time such as `5m`");
         }
-        if collector.metrics.is_empty() {
-            self.complain(&at.key("metrics"), "the collector makes no metric, so it need not read");
+        if collector.metrics.is_empty() && collector.spans.is_empty() {
+            self.complain(&at.key("metrics"), "the collector makes no metric and no span, so it need not read");
         }
         let kinds = [
             ("rows", collector.rows.is_some()),
@@ -199,11 +201,12 @@ impl Lint<'_> {
                 self.columns_exist(metric, available, collector.rows.is_some(), &at);
             }
         }
+        span::spans(self, collector, at);
         let used = used_columns(collector);
         let own = available.into_iter().flatten().filter(|_| collector.rows.is_some());
         for unused in own.filter(|column| !used.contains(column)) {
             let at = at.key("rows").key("columns").key(unused);
-            self.complain(&at, format!("column `{unused}` is read and no metric uses it; remove it"));
+            self.complain(&at, format!("column `{unused}` is read and neither a metric nor a span uses it; remove it"));
         }
     }
 

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::Allow;
-use crate::span::SpanKind;
+use crate::span::{AttributeValue, SpanKind};
 
 /// One span for each row that is counted.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -31,15 +31,16 @@ pub struct Span {
     /// Column that tells how long it took, in seconds.
     #[serde(default)]
     pub duration: Option<String>,
-    /// The trace that it belongs to, where several rows or tables make one; without it, each row is a trace of its own.
+    /// The trace that it belongs to, where several rows or tables make one; without it, each row is a trace of its own, and the
+    /// spans of the row belong to it.
     #[serde(default)]
     pub trace: Option<Trace>,
-    /// Name of another span of the same collector that this is a part of. Without it, a span of a `trace` is a part of
-    /// the trace's root, and the first span of a row that is a trace of its own is the root of the others.
+    /// Name of another span of the same collector that this is a part of, in whatever trace that is. Without it, a span of a
+    /// `trace` is a part of the trace's root, and the first span of a row that is a trace of its own is the root of the others.
     #[serde(default)]
     pub parent: Option<String>,
     /// Column that holds a W3C `traceparent` which the application stored: the span becomes a part of that trace, and a child of
-    /// the span named in it. NULL, and what is none, mean as without it.
+    /// the span named in it, and so do its parts. NULL, and what is none, mean as without it.
     #[serde(default)]
     pub traceparent: Option<String>,
     /// Column that holds the kind of error which the work ended with (few different ones, as `timeout`), NULL where it
@@ -108,9 +109,29 @@ pub enum AttributeKind {
 }
 
 impl Span {
+    /// The name, taken apart at its braces. A brace that has no fellow is text.
+    pub fn name_pieces(&self) -> impl Iterator<Item = NamePiece<'_>> {
+        let mut rest = self.name.as_str();
+        std::iter::from_fn(move || {
+            let opened = rest.strip_prefix('{').and_then(|inner| inner.split_once('}'));
+            if let Some((column, after)) = opened {
+                rest = after;
+                return Some(NamePiece::Column(column));
+            }
+            let first = rest.chars().next()?.len_utf8();
+            let end = rest[first..].find('{').map_or(rest.len(), |at| first + at);
+            let (text, after) = rest.split_at(end);
+            rest = after;
+            Some(NamePiece::Text(text))
+        })
+    }
+
     /// The columns between braces in the name, in their order.
     pub fn name_columns(&self) -> impl Iterator<Item = &str> {
-        self.name.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(column, _)| column)
+        self.name_pieces().filter_map(|piece| match piece {
+            NamePiece::Column(column) => Some(column),
+            NamePiece::Text(_) => None,
+        })
     }
 
     /// Every column that it uses; some may stand twice.
@@ -119,10 +140,114 @@ impl Span {
         let mut columns: Vec<&str> = self.name_columns().collect();
         columns.extend(own.into_iter().filter_map(|column| column.as_deref()));
         columns.extend(self.trace.as_ref().map(|trace| trace.id.as_str()));
-        columns.extend(self.attributes.values().filter_map(|attribute| match attribute {
-            Attribute::Column(column) => Some(column.as_str()),
-            Attribute::Full(full) => full.column.as_deref(),
-        }));
+        columns.extend(self.attributes.values().filter_map(Attribute::column));
         columns
+    }
+}
+
+/// A piece of a span's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NamePiece<'a> {
+    /// As it stands.
+    Text(&'a str),
+    /// The value of a column stands here.
+    Column(&'a str),
+}
+
+impl Attribute {
+    /// The column that it comes from, if it does.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            Attribute::Column(column) => Some(column),
+            Attribute::Full(full) => full.column.as_deref(),
+        }
+    }
+
+    /// What stands in place of a column.
+    pub fn constant(&self) -> Option<&str> {
+        match self {
+            Attribute::Column(_) => None,
+            Attribute::Full(full) => full.value.as_deref(),
+        }
+    }
+
+    /// What its value is.
+    pub fn kind(&self) -> AttributeKind {
+        match self {
+            Attribute::Column(_) => AttributeKind::Text,
+            Attribute::Full(full) => full.kind,
+        }
+    }
+
+    /// Whether identifiers are harmless here.
+    pub fn allows_ids(&self) -> bool {
+        matches!(self, Attribute::Full(full) if full.allow.contains(&Allow::Ids))
+    }
+}
+
+impl AttributeKind {
+    /// A cell as databases print it, or a constant; none when it is something else. A number with a fraction of 0 is whole.
+    pub fn read(self, text: &str) -> Option<AttributeValue> {
+        /// Beyond it a floating-point number has no fraction, and is not surely the number that was meant.
+        const WHOLE: f64 = 9_007_199_254_740_992.0;
+        let trimmed = text.trim();
+        let number = || trimmed.parse::<f64>().ok().filter(|number| number.is_finite());
+        match self {
+            AttributeKind::Text => Some(AttributeValue::Text(text.to_owned())),
+            AttributeKind::Number => number().map(AttributeValue::Number),
+            AttributeKind::Integer => {
+                let rounded = || number().filter(|n| n.fract() == 0.0 && n.abs() < WHOLE).map(|number| number as i64);
+                trimmed.parse().ok().or_else(rounded).map(AttributeValue::Integer)
+            }
+            AttributeKind::Flag => match trimmed {
+                "true" | "t" | "1" => Some(AttributeValue::Flag(true)),
+                "false" | "f" | "0" => Some(AttributeValue::Flag(false)),
+                _ => None,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_taken_apart_at_their_braces() {
+        let pieces = |name: &str| {
+            let span: Span = serde_saphyr::from_str(&format!("{{name: '{name}'}}")).expect("the test's own YAML");
+            let told = span.name_pieces().map(|piece| match piece {
+                NamePiece::Text(text) => format!("\"{text}\""),
+                NamePiece::Column(column) => column.to_owned(),
+            });
+            told.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(pieces("chat {model}"), "\"chat \" model");
+        assert_eq!(pieces("{a}{b} ü {c}x"), "a b \" ü \" c \"x\"");
+        assert_eq!(pieces("ü{a"), "\"ü\" \"{a\"");
+        assert_eq!(pieces("a}b"), "\"a}b\"");
+        assert_eq!(pieces(""), "");
+    }
+
+    #[test]
+    fn values_are_read_as_databases_print_them() {
+        use AttributeKind::{Flag, Integer, Number, Text};
+        for (kind, text, value) in [
+            (Text, " 7 ", Some(AttributeValue::Text(" 7 ".into()))),
+            (Integer, " 7 ", Some(AttributeValue::Integer(7))),
+            (Integer, "9007199254740993", Some(AttributeValue::Integer(9_007_199_254_740_993))),
+            (Integer, "42.0", Some(AttributeValue::Integer(42))),
+            (Integer, "42.5", None),
+            (Integer, "1e300", None),
+            (Integer, "seven", None),
+            (Number, "-0.5", Some(AttributeValue::Number(-0.5))),
+            (Number, "NaN", None),
+            (Number, "Infinity", None),
+            (Flag, "true", Some(AttributeValue::Flag(true))),
+            (Flag, "0", Some(AttributeValue::Flag(false))),
+            (Flag, "yes", None),
+        ] {
+            assert_eq!(kind.read(text), value, "{kind:?} {text:?}");
+        }
     }
 }

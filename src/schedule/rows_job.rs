@@ -288,6 +288,12 @@ impl RowsJob {
                 metrics.replaced(reason, values);
             }
         }
+        if self.spans.is_some() {
+            metrics.spans(folded.spans_made, &folded.spans_skipped);
+            for (reason, values) in &folded.spans_replaced {
+                metrics.replaced(*reason, *values);
+            }
+        }
         metrics.seen_keys(collector.seen_keys());
         metrics.seen_keys_dropped(folded.keys_dropped);
         metrics.settled_only(collector.cursor().is_some_and(|cursor| cursor.settled_only));

@@ -7,6 +7,7 @@ pub mod collector;
 pub mod delivery;
 pub mod own_spans;
 pub mod source;
+mod spans;
 pub mod watched;
 
 use std::sync::Arc;

@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus::core::{MetricVec, MetricVecBuilder};
 use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
+use super::spans::SpanVecs;
 use super::watched::{Watched, Watcher};
-use crate::telemetry::{Ignored, Reason, Replaced, State};
+use crate::telemetry::{Ignored, Reason, Replaced, SpanSkipped, State};
 
 const ID: [&str; 3] = ["source", "pack", "collector"];
 const ID_AND_REASON: [&str; 4] = ["source", "pack", "collector", "reason"];
@@ -48,6 +49,7 @@ pub(super) struct CollectorVecs {
     scan_keys: Watched<IntGaugeVec>,
     scan_seconds: Watched<GaugeVec>,
     scan_truncated: Watched<IntGaugeVec>,
+    spans: SpanVecs,
 }
 
 impl CollectorVecs {
@@ -122,7 +124,7 @@ impl CollectorVecs {
             ),
             replaced: watcher.int_counters(
                 "rowmetry_labels_replaced_total",
-                "Label values replaced because they looked like personal data, or were too long.",
+                "Values of labels, and in names and attributes of spans, replaced because they looked like personal data, or were too long.",
                 &ID_AND_REASON,
             ),
             scan_commands: counter("rowmetry_scan_commands_total", "Commands that finished scans of keys took."),
@@ -135,6 +137,7 @@ impl CollectorVecs {
                 "rowmetry_scan_truncated",
                 "Whether the last scan met more keys than are remembered, so that its counts were not published.",
             ),
+            spans: SpanVecs::new(watcher),
         }
     }
 }
@@ -225,6 +228,11 @@ impl CollectorMetrics {
         self.vecs.scan_keys.change().with_label_values(&id).set(i64::try_from(keys).unwrap_or(i64::MAX));
         self.vecs.scan_seconds.change().with_label_values(&id).set(seconds);
         self.vecs.scan_truncated.change().with_label_values(&id).set(truncated.into());
+    }
+
+    /// Spans were made of rows, and others not, by reason. A collector that makes none never calls it.
+    pub fn spans(&self, made: u64, skipped: &BTreeMap<SpanSkipped, u64>) {
+        self.vecs.spans.add(&self.id(), made, skipped);
     }
 
     /// How many keys are remembered.
@@ -320,6 +328,7 @@ impl CollectorMetrics {
         Reason::ALL.iter().for_each(|reason| forget(&vecs.failures, &self.id_and(reason.as_str())));
         Ignored::ALL.iter().for_each(|reason| forget(&vecs.ignored, &self.id_and(reason.as_str())));
         Replaced::ALL.iter().for_each(|reason| forget(&vecs.replaced, &self.id_and(reason.as_str())));
+        vecs.spans.forget(&id);
         let metrics = vecs.shown.lock().unwrap_or_else(PoisonError::into_inner).remove(&*self.id);
         for metric in metrics.iter().flatten() {
             forget(&vecs.series, &self.id_and(metric));
@@ -367,14 +376,16 @@ fn whole(n: impl TryInto<i64>) -> i64 {
     n.try_into().unwrap_or(i64::MAX)
 }
 
-fn forget<T: MetricVecBuilder>(vec: &Watched<MetricVec<T>>, labels: &[&str]) {
+pub(super) fn forget<T: MetricVecBuilder>(vec: &Watched<MetricVec<T>>, labels: &[&str]) {
     // What has no series yet has nothing to forget.
     let _ = vec.change().remove_label_values(labels);
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::telemetry::{Ignored, Metrics, Reason};
+    use std::collections::BTreeMap;
+
+    use crate::telemetry::{Ignored, Metrics, Reason, SpanSkipped};
 
     /// Every series of one collector as `name{last label} value`.
     fn lines(metrics: &Metrics) -> Vec<String> {
@@ -436,6 +447,7 @@ mod tests {
         handle.audited(0, 0, 0, 1000.0);
         handle.series("app_orders_total", 3);
         handle.overflowed("app_other_total", 3);
+        handle.spans(3, &BTreeMap::from([(SpanSkipped::BadTime, 2)]));
         assert!(lines(&metrics).iter().any(|line| line.contains("app_other_total")));
         // Whoever removes it has not its handle.
         metrics.collector("main", "app", "orders").remove();
