@@ -60,7 +60,7 @@ pub struct Series {
     pub value: Value,
     /// When the count began, for counters and histograms.
     pub start: Option<Micros>,
-    /// A recent row of a counter whose span was queued.
+    /// A recent row of a counter whose span was queued; text 0.0.4 has no room for it.
     pub exemplar: Option<Exemplar>,
 }
 

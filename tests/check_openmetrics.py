@@ -1,7 +1,8 @@
 """Reads OpenMetrics text with Prometheus' own Python parser; fails where it is not well formed.
 
 Usage: check_openmetrics.py [--json] < body. Prints one line a sample, as parsed; or as JSON {"families": {name: type},
-"samples": [[name, labels, value]]}, where samples without a finite value are left out.
+"samples": [[name, labels, value]], "exemplars": [[name, labels, the exemplar's labels, value, seconds]]}, where samples
+without a finite value are left out.
 """
 
 import json
@@ -21,10 +22,17 @@ if "--json" in sys.argv:
     said = {
         "families": {family.name: family.type for family in families},
         "samples": [[sample.name, sample.labels, float(sample.value)] for sample in samples],
+        "exemplars": [
+            [sample.name, sample.labels, shown.labels, float(shown.value), float(shown.timestamp)]
+            for sample in samples
+            if (shown := sample.exemplar)
+        ],
     }
     json.dump(said, sys.stdout)
     sys.exit(0)
 for family in families:
     print(f"{family.type} {family.name}: {family.documentation!r}")
     for sample in family.samples:
-        print(f"  {sample.name} {dict(sorted(sample.labels.items()))!r} = {sample.value}")
+        shown = sample.exemplar
+        recent = f" # {shown.labels!r} = {shown.value} at {shown.timestamp}" if shown else ""
+        print(f"  {sample.name} {dict(sorted(sample.labels.items()))!r} = {sample.value}{recent}")

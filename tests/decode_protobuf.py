@@ -25,8 +25,9 @@ SCALARS = {
 MESSAGES = {
     "LabelPair": [("name", 1, "string"), ("value", 2, "string")],
     "Gauge": [("value", 1, "double")],
-    "Counter": [("value", 1, "double"), ("created_timestamp", 3, "Timestamp")],
-    "Bucket": [("cumulative_count", 1, "uint64"), ("upper_bound", 2, "double")],
+    "Exemplar": [("label", 1, "*LabelPair"), ("value", 2, "double"), ("timestamp", 3, "Timestamp")],
+    "Counter": [("value", 1, "double"), ("exemplar", 2, "Exemplar"), ("created_timestamp", 3, "Timestamp")],
+    "Bucket": [("cumulative_count", 1, "uint64"), ("upper_bound", 2, "double"), ("exemplar", 3, "Exemplar")],
     "BucketSpan": [("offset", 1, "sint32"), ("length", 2, "uint32")],
     "Histogram": [
         ("sample_count", 1, "uint64"),
@@ -40,6 +41,7 @@ MESSAGES = {
         ("positive_span", 12, "*BucketSpan"),
         ("positive_delta", 13, "*sint64"),
         ("created_timestamp", 15, "Timestamp"),
+        ("exemplars", 16, "*Exemplar"),
     ],
     "Metric": [
         ("label", 1, "*LabelPair"),

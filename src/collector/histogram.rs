@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::exact::Exact;
-use crate::family::{Histogram, NativeHistogram};
+use crate::family::{Exemplar, Histogram, NativeHistogram};
 use crate::telemetry::Ignored;
 
 /// Resolution at which exponential buckets begin: 8 for each power of two, so that a bucket is 9 % wide.
@@ -79,13 +79,15 @@ pub struct Distribution {
     counts: Vec<u64>,
     sum: Exact,
     native: NativeBuckets,
+    /// By classic bucket like `counts`; none while no row with a span was observed. Never stored.
+    exemplars: Option<Box<[Option<Exemplar>]>>,
 }
 
 impl Distribution {
     /// An empty one with these upper bounds, ascending.
     pub fn new(bounds: Arc<[f64]>) -> Self {
         let counts = vec![0; bounds.len() + 1];
-        Distribution { bounds, counts, sum: Exact::ZERO, native: NativeBuckets::default() }
+        Distribution { bounds, counts, sum: Exact::ZERO, native: NativeBuckets::default(), exemplars: None }
     }
 
     /// Adds an observation: its exact value, and the nearest `f64` of it, which must be finite.
@@ -94,10 +96,20 @@ impl Distribution {
     /// [`Ignored::OutOfRange`] when the sum has outgrown its room; nothing is added then.
     pub fn observe(&mut self, exact: Exact, nearest: f64) -> Result<(), Ignored> {
         self.sum = self.sum.checked_add(exact).ok_or(Ignored::OutOfRange)?;
-        let bucket = self.bounds.partition_point(|bound| *bound < nearest);
+        let bucket = self.bucket(nearest);
         self.counts[bucket] += 1;
         self.native.observe(nearest);
         Ok(())
+    }
+
+    /// Remembers an observed row for the bucket of its value, unless that bucket shows one as late.
+    pub fn remember(&mut self, exemplar: Exemplar) {
+        let bucket = self.bucket(exemplar.value);
+        let buckets = self.counts.len();
+        let shown = &mut self.exemplars.get_or_insert_with(|| vec![None; buckets].into())[bucket];
+        if exemplar.displaces(shown.as_ref()) {
+            *shown = Some(exemplar);
+        }
     }
 
     /// How many observations there are.
@@ -116,12 +128,12 @@ impl Distribution {
             buckets: buckets.collect(),
             count: self.count(),
             sum: self.sum.to_f64(),
-            exemplars: Vec::new(),
+            exemplars: self.exemplars.as_deref().unwrap_or_default().to_vec(),
             native: Some(self.native.published()),
         }
     }
 
-    /// The form in which it is stored.
+    /// The form in which it is stored: without exemplars, whose spans may be gone when it is read.
     pub fn stored(&self) -> StoredDistribution {
         StoredDistribution {
             count: self.count(),
@@ -132,7 +144,7 @@ impl Distribution {
         }
     }
 
-    /// Takes a stored one's place.
+    /// Takes a stored one's place, without exemplars.
     ///
     /// # Errors
     /// What does not fit, as the end of a sentence.
@@ -154,7 +166,13 @@ impl Distribution {
         self.sum = Exact::parse(&stored.sum).map_err(|_| format!("its sum `{}` is no number", stored.sum))?;
         self.counts.clone_from(&stored.buckets);
         self.native.clone_from(&stored.native);
+        self.exemplars = None;
         Ok(())
+    }
+
+    /// The classic bucket of a value.
+    fn bucket(&self, value: f64) -> usize {
+        self.bounds.partition_point(|bound| *bound < value)
     }
 }
 

@@ -12,7 +12,7 @@ use super::exact::Exact;
 use super::guard::{Guard, Replaced};
 use super::histogram::{Distribution, StoredDistribution, default_bounds};
 use crate::config::Limits;
-use crate::family::{Family, Histogram, Kind, Micros, Series, SpanContext, Value};
+use crate::family::{Exemplar, Family, Histogram, Kind, Micros, Series, SpanContext, Value};
 use crate::pack::Metric;
 use crate::telemetry::Ignored;
 
@@ -39,6 +39,8 @@ struct Grown {
     count: Count,
     start: Micros,
     dirty: bool,
+    /// Of a counter; a distribution keeps its own, one for each bucket. Never stored.
+    exemplar: Option<Box<Exemplar>>,
     published: OnceLock<Value>,
 }
 
@@ -136,10 +138,11 @@ impl SeriesSet {
     /// # Errors
     /// Why the row was not counted; the series are as before then.
     pub fn add(&mut self, label_cells: &[Option<&str>], value: Option<&str>, start: Micros) -> Result<(), Ignored> {
-        self.add_cells(label_cells.iter().copied(), value, start)
+        self.add_traced(label_cells, value, start, None)
     }
 
-    /// The same for a row that happened at a time and whose span was queued: the series shows it as an exemplar.
+    /// The same for a row that happened at a time and whose span was queued: the series shows the youngest such row as an
+    /// exemplar, a histogram that of each bucket.
     ///
     /// # Errors
     /// As [`SeriesSet::add`].
@@ -150,26 +153,12 @@ impl SeriesSet {
         start: Micros,
         span: Option<(SpanContext, Micros)>,
     ) -> Result<(), Ignored> {
-        let _ = span;
-        self.add(label_cells, value, start)
-    }
-
-    /// The same for cells that are not in a slice.
-    ///
-    /// # Errors
-    /// As [`SeriesSet::add`].
-    pub fn add_cells<'v>(
-        &mut self,
-        label_cells: impl Iterator<Item = Option<&'v str>> + Clone,
-        value: Option<&str>,
-        start: Micros,
-    ) -> Result<(), Ignored> {
         let amount = match (self.has_value, value) {
             (false, _) => None,
             (true, None) => return Ok(()),
             (true, Some(text)) => Some(self.amount(text)?),
         };
-        let ticket = self.admission.admit(label_cells);
+        let ticket = self.admission.admit(label_cells.iter().copied());
         self.ensure(ticket.set, start);
         let grown = &mut self.grown[ticket.set as usize];
         match (&mut grown.count, amount) {
@@ -177,6 +166,9 @@ impl SeriesSet {
             (Count::Sum(sum), Some((exact, _))) => *sum = sum.checked_add(exact).ok_or(Ignored::OutOfRange)?,
             (Count::Distribution(distribution), Some((exact, nearest))) => distribution.observe(exact, nearest)?,
             (_, None) => return Err(Ignored::NotANumber),
+        }
+        if let Some((span, time)) = span {
+            grown.remember(Exemplar { span, value: amount.map_or(1.0, |(exact, _)| exact.to_f64()), time });
         }
         grown.published.take();
         if !grown.dirty {
@@ -190,13 +182,13 @@ impl SeriesSet {
     /// Every series begins anew at 0; the label sets stay.
     pub fn reset(&mut self, start: Micros) {
         for set in 0..self.grown.len() {
-            self.grown[set] = Grown { count: self.nought(), start, dirty: true, published: OnceLock::new() };
+            self.grown[set] = Grown::new(self.nought(), start);
         }
         self.dirty = self.order.clone();
     }
 
-    /// The metric as it is published. Series that began after `hide_since` are shown as 0, so that a reader who
-    /// asks for an increase sees where they began.
+    /// The metric as it is published. Series that began after `hide_since` are shown as 0 and without an exemplar, so
+    /// that a reader who asks for an increase sees where they began.
     pub fn families(&self, hide_since: Option<Micros>) -> Family {
         let nought = OnceLock::new();
         let series = self.order.iter().map(|set| {
@@ -211,7 +203,7 @@ impl SeriesSet {
                 labels: self.admission.sets()[*set as usize].labels.clone(),
                 value,
                 start: Some(grown.start),
-                exemplar: None,
+                exemplar: grown.exemplar.as_deref().copied().filter(|_| !hidden),
             }
         });
         Family { name: self.name.clone(), help: self.help.clone(), kind: self.kind, series: series.collect() }
@@ -276,7 +268,7 @@ impl SeriesSet {
         let values = &sets[set as usize].values;
         let at = self.order.partition_point(|other| sets[*other as usize].values < *values);
         self.order.insert(at, set);
-        self.grown.push(Grown { count: self.nought(), start, dirty: true, published: OnceLock::new() });
+        self.grown.push(Grown::new(self.nought(), start));
         self.dirty.push(set);
     }
 
@@ -327,10 +319,23 @@ impl SeriesSet {
         let set = self.admission.restore(&values)?;
         self.ensure(set, stored.start);
         let grown = &mut self.grown[set as usize];
-        (grown.count, grown.start, grown.dirty) = (count, stored.start, false);
-        grown.published.take();
+        *grown = Grown { dirty: false, ..Grown::new(count, stored.start) };
         self.dirty.retain(|other| *other != set);
         Ok(())
+    }
+}
+
+impl Grown {
+    fn new(count: Count, start: Micros) -> Self {
+        Grown { count, start, dirty: true, exemplar: None, published: OnceLock::new() }
+    }
+
+    fn remember(&mut self, exemplar: Exemplar) {
+        if let Count::Distribution(distribution) = &mut self.count {
+            distribution.remember(exemplar);
+        } else if exemplar.displaces(self.exemplar.as_deref()) {
+            self.exemplar = Some(Box::new(exemplar));
+        }
     }
 }
 

@@ -118,7 +118,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::family::{Family, Kind, Labels, Series, Value};
+    use crate::family::{Exemplar, Family, Kind, Labels, Series, SpanContext, SpanId, TraceId, Value};
     use crate::store::CollectorId;
     use crate::telemetry::Metrics;
 
@@ -126,6 +126,30 @@ mod tests {
         let series = vec![Series { labels: Labels::none(), value: Value::Number(value), start: None, exemplar: None }];
         let family = Family { name: "x".into(), help: "X.".into(), kind: Kind::Gauge, series };
         store.publish(&CollectorId::new("s", "p", "c"), vec![family]);
+    }
+
+    #[test]
+    fn a_row_that_changes_an_exemplar_alone_changes_the_body() {
+        let store = Arc::new(Store::new(Arc::new(Metrics::new("1"))));
+        let bodies = Bodies::new(store.clone());
+        let publish = |row: u8| {
+            let span = SpanContext { trace: TraceId([row; 16]), span: SpanId([row; 8]) };
+            let exemplar = Some(Exemplar { span, value: 0.0, time: 1_000_000 });
+            let series = vec![Series { labels: Labels::none(), value: Value::Number(1.0), start: None, exemplar }];
+            let family = Family { name: "x_total".into(), help: "X.".into(), kind: Kind::Counter, series };
+            store.publish(&CollectorId::new("s", "p", "c"), vec![family]);
+        };
+        for row in [0xa1, 0xb2] {
+            publish(row);
+            for format in [Format::OpenMetrics, Format::Protobuf] {
+                assert!(bodies.ready(format, false, 0).is_none(), "{format:?} shows what was published before");
+                let body = bodies.make(format, false).plain;
+                let id = format!("{row:02x}").repeat(16);
+                assert!(body.windows(32).any(|part| part == id.as_bytes()), "{format:?} does not show {id}");
+            }
+            let body = bodies.make(Format::Text, false).plain;
+            assert_eq!(&body[..], b"# HELP x_total X.\n# TYPE x_total counter\nx_total 1\n");
+        }
     }
 
     #[test]

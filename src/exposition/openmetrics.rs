@@ -1,4 +1,4 @@
-//! OpenMetrics 1.0: the text format with stricter rules and start times.
+//! OpenMetrics 1.0: the text format with stricter rules, start times and exemplars.
 //!
 //! One rule is bent: a histogram of values below zero keeps its `_sum` and `_count`. The standard wants them left out,
 //! Prometheus reads them, and averages need them.
@@ -6,10 +6,11 @@
 //! The caller ends the last family with [`super::Format::end`].
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use super::{number, text};
-use crate::family::{Family, Kind, Micros, Value};
+use crate::family::{Exemplar, Family, Kind, Micros, Value};
 
 /// Whether `_created` lines are printed. Prometheus stores them as series of their own unless it is told to read them as
 /// start times.
@@ -24,7 +25,7 @@ pub enum Created {
 /// Appends families. OpenMetrics knows a counter `x_total` and an info `x_info` as `x`, so neither can stand beside a
 /// gauge `x`, which the other formats allow; and it knows no counter or info without that ending, as servers' own totals
 /// have them (`pg_stat_database_deadlocks`). Then the counter or info keeps its full name and is of the kind `unknown`: no series
-/// is lost or renamed, only its kind and start.
+/// is lost or renamed, only its kind, start and exemplars.
 pub fn encode_all(families: &[Arc<Family>], created: Created, out: &mut Vec<u8>) {
     let mut stems: HashMap<&str, u32> = HashMap::with_capacity(families.len());
     for family in families {
@@ -60,14 +61,35 @@ fn encode(family: &Family, as_unknown: bool, created: Created, out: &mut Vec<u8>
                 out.extend_from_slice(suffix.as_bytes());
                 text::braced(labels, out);
                 number::value(*value, out);
+                // The standard allows exemplars on `_total` and `_bucket` alone.
+                if let (Some(exemplar), Kind::Counter, false) = (&series.exemplar, family.kind, as_unknown) {
+                    recent(exemplar, out);
+                }
                 out.push(b'\n');
             }
-            Value::Histogram(histogram) => text::buckets(name, labels, histogram, number::bound, out),
+            Value::Histogram(histogram) => {
+                let after = |bucket, out: &mut Vec<u8>| {
+                    if let Some(Some(exemplar)) = histogram.exemplars.get(bucket) {
+                        recent(exemplar, out);
+                    }
+                };
+                text::buckets(name, labels, histogram, number::bound, after, out);
+            }
         }
         if let (Created::Printed, Kind::Counter | Kind::Histogram, Some(start)) = (created, family.kind, series.start) {
             began(name, labels, start, out);
         }
     }
+}
+
+/// Names and values of the labels are 63 characters; the standard allows 128.
+#[cold]
+fn recent(exemplar: &Exemplar, out: &mut Vec<u8>) {
+    let write = "a vector grows";
+    write!(out, " # {{trace_id=\"{}\",span_id=\"{}\"}} ", exemplar.span.trace, exemplar.span.span).expect(write);
+    number::value(exemplar.value, out);
+    out.push(b' ');
+    number::seconds(exemplar.time, out);
 }
 
 fn began(name: &[u8], labels: &str, start: Micros, out: &mut Vec<u8>) {

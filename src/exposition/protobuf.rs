@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use message::{Bucket, BucketSpan, Counter, Gauge, LabelPair, Metric, MetricFamily, Timestamp};
 use prost::Message as _;
 
-use crate::family::{Family, Histogram, Kind, Micros, NativeHistogram, Series, Value};
+use crate::family::{Exemplar, Family, Histogram, Kind, Micros, NativeHistogram, Series, SpanContext, Value};
 
 /// A gap of at most so many empty buckets is written out as zeros; a new span would cost more bytes.
 const GAP_WRITTEN_OUT: i64 = 2;
+/// Exemplars of a native histogram at most, the youngest: as many as Prometheus' client for Go shows by default
+/// (`NativeHistogramMaxExemplars`).
+const NATIVE_EXEMPLARS: usize = 10;
 /// Field 4 of a family, length-delimited: one metric.
 const METRIC_TAG: u8 = (4 << 3) | 2;
 
@@ -42,7 +45,8 @@ fn metric(kind: Kind, series: &Series) -> Metric {
     let start = series.start.map(timestamp);
     match &series.value {
         Value::Number(value) if kind == Kind::Counter => {
-            metric.counter = Some(Counter { value: Some(*value), created_timestamp: start });
+            let exemplar = series.exemplar.as_ref().map(boxed);
+            metric.counter = Some(Counter { value: Some(*value), exemplar, created_timestamp: start });
         }
         Value::Number(value) => metric.gauge = Some(Gauge { value: Some(*value) }),
         Value::Histogram(value) => metric.histogram = Some(histogram(value, start)),
@@ -51,18 +55,50 @@ fn metric(kind: Kind, series: &Series) -> Metric {
 }
 
 fn histogram(histogram: &Histogram, start: Option<Timestamp>) -> message::Histogram {
-    let bucket = |(upper, count): &(f64, u64)| Bucket { cumulative_count: Some(*count), upper_bound: Some(*upper) };
+    let bucket = |(number, (upper, count)): (usize, &(f64, u64))| Bucket {
+        cumulative_count: Some(*count),
+        upper_bound: Some(*upper),
+        exemplar: histogram.exemplars.get(number).and_then(Option::as_ref).map(boxed),
+    };
     let mut message = message::Histogram {
         sample_count: Some(histogram.count),
         sample_sum: Some(histogram.sum),
-        bucket: histogram.buckets.iter().map(bucket).collect(),
+        bucket: histogram.buckets.iter().enumerate().map(bucket).collect(),
         created_timestamp: start,
         ..message::Histogram::default()
     };
+    // The bucket of all observations is the count, and is written for what it leads to alone.
+    let last = histogram.buckets.len();
+    if histogram.exemplars.get(last).is_some_and(Option::is_some) {
+        message.bucket.push(bucket((last, &(f64::INFINITY, histogram.count))));
+    }
     if let Some(native) = &histogram.native {
         fill(native, &mut message);
+        message.exemplars = youngest(&histogram.exemplars);
     }
     message
+}
+
+/// The youngest, in the order of their time: Prometheus refuses one that comes after a younger one.
+fn youngest(exemplars: &[Option<Exemplar>]) -> Vec<message::Exemplar> {
+    let mut by_time: Vec<&Exemplar> = exemplars.iter().flatten().collect();
+    by_time.sort_by_key(|exemplar| exemplar.time);
+    by_time.drain(..by_time.len().saturating_sub(NATIVE_EXEMPLARS));
+    by_time.into_iter().map(exemplar).collect()
+}
+
+fn boxed(one: &Exemplar) -> Box<message::Exemplar> {
+    Box::new(exemplar(one))
+}
+
+fn exemplar(exemplar: &Exemplar) -> message::Exemplar {
+    let label = |name: &str, value: String| LabelPair { name: Some(name.into()), value: Some(value) };
+    let SpanContext { trace, span } = exemplar.span;
+    message::Exemplar {
+        label: vec![label("trace_id", trace.to_string()), label("span_id", span.to_string())],
+        value: Some(exemplar.value),
+        timestamp: Some(timestamp(exemplar.time)),
+    }
 }
 
 fn fill(native: &NativeHistogram, message: &mut message::Histogram) {

@@ -29,21 +29,23 @@ pub fn encode(family: &Family, out: &mut Vec<u8>) {
                 number::value(*value, out);
                 out.push(b'\n');
             }
-            Value::Histogram(histogram) => buckets(name, labels, histogram, number::value, out),
+            Value::Histogram(histogram) => buckets(name, labels, histogram, number::value, |_, _| (), out),
         }
     }
 }
 
-/// The classic buckets, count and sum of one series; `bound` prints the upper bounds.
+/// The classic buckets, count and sum of one series; `bound` prints the upper bounds, and `after` what stands behind the
+/// count of a bucket, told by its number.
 pub(super) fn buckets(
     name: &[u8],
     labels: &str,
     histogram: &Histogram,
     bound: impl Fn(f64, &mut Vec<u8>),
+    after: impl Fn(usize, &mut Vec<u8>),
     out: &mut Vec<u8>,
 ) {
     let all = [(f64::INFINITY, histogram.count)];
-    for (upper, count) in histogram.buckets.iter().chain(&all) {
+    for (bucket, (upper, count)) in histogram.buckets.iter().chain(&all).enumerate() {
         out.extend_from_slice(name);
         out.extend_from_slice(b"_bucket{");
         out.extend_from_slice(labels.as_bytes());
@@ -51,6 +53,7 @@ pub(super) fn buckets(
         bound(*upper, out);
         out.extend_from_slice(b"\"} ");
         number::count(*count, out);
+        after(bucket, out);
         out.push(b'\n');
     }
     out.extend_from_slice(name);

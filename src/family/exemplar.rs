@@ -39,6 +39,16 @@ pub struct Exemplar {
     pub time: Micros,
 }
 
+impl Exemplar {
+    /// Whether it takes the place of the one shown now: when its row is younger by a millisecond at least.
+    ///
+    /// Prometheus keeps whole milliseconds, and refuses what is not later than the last that it has of a series
+    /// (`tsdb/exemplar.go`), at each scrape anew.
+    pub fn displaces(&self, shown: Option<&Exemplar>) -> bool {
+        shown.is_none_or(|shown| self.time.div_euclid(1000) > shown.time.div_euclid(1000))
+    }
+}
+
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -123,6 +133,18 @@ impl From<SpanId> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_is_later_for_prometheus_displaces() {
+        let at =
+            |time| Exemplar { span: SpanContext { trace: TraceId([1; 16]), span: SpanId([1; 8]) }, value: 1.0, time };
+        assert!(at(-1).displaces(None));
+        for (shown, next, displaces) in
+            [(1999, 2000, true), (2000, 2000, false), (2000, 2999, false), (2000, 1999, false), (-1, 0, true)]
+        {
+            assert_eq!(at(next).displaces(Some(&at(shown))), displaces, "{next} after {shown}");
+        }
+    }
 
     #[test]
     fn what_is_no_id_is_refused() {

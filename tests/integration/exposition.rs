@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use rowmetry::exposition::{Format, openmetrics};
-use rowmetry::family::{Family, Histogram, Kind, Labels, NativeHistogram, Series, Value};
+use rowmetry::family::{
+    Exemplar, Family, Histogram, Kind, Labels, NativeHistogram, Series, SpanContext, SpanId, TraceId, Value,
+};
 
 const START: Option<i64> = Some(1_700_000_000_250_000);
 
@@ -19,6 +21,11 @@ fn number(pairs: &[(&str, &str)], value: f64, start: Option<i64>) -> Series {
 
 fn histogram(pairs: &[(&str, &str)], histogram: Histogram) -> Series {
     Series { labels: labels(pairs), value: Value::Histogram(Arc::new(histogram)), start: START, exemplar: None }
+}
+
+fn exemplar(row: u8, value: f64, time: i64) -> Option<Exemplar> {
+    let span = SpanContext { trace: TraceId([row; 16]), span: SpanId([0, 0, 0, 0, 0, 0, 0, row]) };
+    Some(Exemplar { span, value, time })
 }
 
 fn family(name: &str, help: &str, kind: Kind, series: Vec<Series>) -> Arc<Family> {
@@ -72,6 +79,43 @@ fn families() -> Vec<Arc<Family>> {
         ),
         family("app_nothing_total", "No series yet.", Kind::Counter, vec![]),
     ]
+    .into_iter()
+    .chain(with_exemplars())
+    .collect()
+}
+
+/// Series that lead to spans, and those that must not although they could.
+fn with_exemplars() -> [Arc<Family>; 4] {
+    let shown = |series, exemplar| Series { exemplar, ..series };
+    let waited = Histogram {
+        count: 4,
+        sum: 8.75,
+        buckets: vec![(0.1, 1), (1.0, 3)],
+        exemplars: vec![exemplar(3, 0.05, 1_700_000_013_000_001), None, exemplar(4, 7.5, 1_700_000_004_000_000)],
+        native: Some(NativeHistogram {
+            positive: BTreeMap::from([(-4, 1), (0, 2), (3, 1)]),
+            ..NativeHistogram::default()
+        }),
+    };
+    let one = |name, kind, row| {
+        let series = shown(number(&[], 2.0, None), exemplar(row, 2.0, 1_700_000_012_000_000));
+        family(name, "Two.", kind, vec![series])
+    };
+    [
+        family(
+            "app_calls_usd_total",
+            "Calls.",
+            Kind::Counter,
+            vec![
+                shown(number(&[("model", "a")], 3.0, START), exemplar(1, 1.0, 1_700_000_010_123_456)),
+                shown(number(&[("model", "b")], 0.2, START), exemplar(0xfe, 1e-7, 1_000_001)),
+                number(&[("model", "c")], 7.0, START),
+            ],
+        ),
+        family("app_calls_seconds", "Waiting.", Kind::Histogram, vec![histogram(&[("model", "a")], waited)]),
+        one("app_turns", Kind::Counter, 5),
+        one("app_queue", Kind::Gauge, 6),
+    ]
 }
 
 fn encode(format: Format) -> Vec<u8> {
@@ -107,6 +151,32 @@ fn protobuf_looks_like_this() {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let bytes = encode(Format::Protobuf);
     insta::assert_snapshot!(bytes.chunks(40).map(hex).collect::<Vec<_>>().join("\n"));
+}
+
+/// Prometheus takes those of a native histogram in the order of their time, and as many as its own clients show.
+#[test]
+fn a_native_histogram_shows_the_youngest_ten() {
+    let many: Vec<Option<Exemplar>> = (0..13).map(|row| exemplar(13 - row, 1.0, i64::from(13 - row))).collect();
+    let wide = Histogram {
+        buckets: (0..12).map(|bound| (f64::from(bound), 0)).collect(),
+        exemplars: many,
+        native: Some(NativeHistogram::default()),
+        ..Histogram::default()
+    };
+    let classic = Histogram { native: None, ..wide.clone() };
+    let mut out = Vec::new();
+    let series = vec![histogram(&[("a", "wide")], wide), histogram(&[("a", "classic")], classic)];
+    Format::Protobuf.encode(&[family("x", "X.", Kind::Histogram, series)], &mut out);
+    let decoded = super::harness::python::run("decode_protobuf.py", &out).unwrap_or_else(|e| panic!("{e}"));
+    let shown = |metric: usize| -> Vec<&str> {
+        let exemplars = decoded[0]["metric"][metric]["histogram"]["exemplars"].as_array();
+        exemplars.into_iter().flatten().filter_map(|one| one["timestamp"].as_str()?.get(17..)).collect()
+    };
+    let expected: Vec<String> = (4..14).map(|micros| format!("00.{micros:06}Z")).collect();
+    assert_eq!(shown(0), expected);
+    assert_eq!(shown(1), Vec::<&str>::new(), "it has no native buckets");
+    let buckets = decoded[0]["metric"][1]["histogram"]["bucket"].as_array().expect("buckets");
+    assert!(buckets.len() == 13 && buckets.iter().all(|bucket| bucket["exemplar"].is_object()), "{buckets:?}");
 }
 
 #[test]

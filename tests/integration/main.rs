@@ -6,6 +6,7 @@ mod crash;
 mod delivery;
 mod demo;
 mod endpoints;
+mod exemplars;
 mod exposition;
 mod following;
 mod governor;

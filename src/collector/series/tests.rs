@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::*;
+use crate::family::{SpanId, TraceId};
 
 const START: Micros = 1_000;
 
@@ -26,6 +27,117 @@ fn lines(family: &Family) -> Vec<String> {
         }
     };
     family.series.iter().map(line).collect()
+}
+
+/// The span of a row, told by a number.
+fn span(row: u8) -> SpanContext {
+    SpanContext { trace: TraceId([row; 16]), span: SpanId([row; 8]) }
+}
+
+/// Rows of one series: the number of the span, the value, the time in milliseconds.
+fn add_rows(series: &mut SeriesSet, label: &str, rows: &[(u8, Option<&str>, Micros)]) {
+    for (row, value, millis) in rows {
+        let added = series.add_traced(&[Some(label)], *value, START, Some((span(*row), millis * 1000)));
+        added.unwrap_or_else(|reason| panic!("{value:?}: {reason:?}"));
+    }
+}
+
+/// Of a counter's first series: the number of the span, the value, the time in milliseconds.
+fn shown(family: &Family) -> Option<(u8, f64, Micros)> {
+    family.series[0].exemplar.map(|one| (one.span.trace.0[0], one.value, one.time / 1000))
+}
+
+/// Of each bucket of a histogram's first series: the number of the span and the value.
+fn shown_by_bucket(family: &Family) -> Vec<Option<(u8, f64)>> {
+    let Value::Histogram(histogram) = &family.series[0].value else { panic!("{family:?}") };
+    histogram.exemplars.iter().map(|one| one.map(|one| (one.span.trace.0[0], one.value))).collect()
+}
+
+#[test]
+fn a_counter_shows_its_youngest_row_with_a_span() {
+    let mut series = set("{counter: x_total, help: h, labels: [a]}");
+    series.add(&[Some("k")], None, START).expect("it counts");
+    assert_eq!(shown(&series.families(None)), None);
+    for (rows, expected) in [
+        (&[(1, None, 50), (2, None, 70)][..], (2, 1.0, 70)),
+        (&[(3, None, 60)], (2, 1.0, 70)),
+        (&[(4, None, 70)], (2, 1.0, 70)),
+        (&[(5, None, 71)], (5, 1.0, 71)),
+    ] {
+        add_rows(&mut series, "k", rows);
+        assert_eq!(shown(&series.families(None)), Some(expected));
+    }
+    series.add(&[Some("k")], None, START).expect("it counts");
+    assert_eq!(shown(&series.families(None)), Some((5, 1.0, 71)), "a row without a span changes nothing");
+    assert_eq!(lines(&series.families(None)), [r#"{a="k"} 7"#]);
+}
+
+#[test]
+fn a_sum_shows_what_the_row_added() {
+    let mut series = set("{counter: x_total, help: h, value: cost, labels: [a]}");
+    add_rows(&mut series, "k", &[(1, Some("7"), 10), (2, Some("0.1"), 11), (3, None, 12)]);
+    assert_eq!(shown(&series.families(None)), Some((2, 0.1, 11)), "a row that says nothing of the metric is not shown");
+    for (value, reason) in [("-1", Ignored::Negative), ("1e40", Ignored::OutOfRange)] {
+        let refused = series.add_traced(&[Some("k")], Some(value), START, Some((span(9), 99_000)));
+        assert_eq!((refused, shown(&series.families(None))), (Err(reason), Some((2, 0.1, 11))), "{value}");
+    }
+}
+
+#[test]
+fn each_bucket_shows_its_youngest_row_with_a_span() {
+    let mut series = set("{histogram: x_seconds, help: h, value: s, labels: [a], buckets: [1, 2, 4]}");
+    series.add(&[Some("k")], Some("1"), START).expect("a number");
+    assert_eq!(shown_by_bucket(&series.families(None)), [], "no bucket has any");
+    add_rows(&mut series, "k", &[(1, Some("1"), 10), (2, Some("0.5"), 9), (3, Some("9"), 8)]);
+    assert_eq!(shown_by_bucket(&series.families(None)), [Some((1, 1.0)), None, None, Some((3, 9.0))]);
+    add_rows(&mut series, "k", &[(4, Some("1.5"), 7), (5, Some("0.25"), 12), (6, Some("100"), 7)]);
+    let expected = [Some((5, 0.25)), Some((4, 1.5)), None, Some((3, 9.0))];
+    assert_eq!(shown_by_bucket(&series.families(None)), expected, "what was published before is not shown again");
+    assert_eq!(shown(&series.families(None)), None, "a histogram has them in its buckets");
+}
+
+#[test]
+fn what_is_shown_as_nought_shows_no_exemplar() {
+    let mut counter = set("{counter: x_total, help: h, labels: [a]}");
+    let mut histogram = set("{histogram: x_seconds, help: h, value: s, labels: [a], buckets: [1]}");
+    add_rows(&mut counter, "k", &[(1, None, 10)]);
+    add_rows(&mut histogram, "k", &[(1, Some("3"), 10)]);
+    for since in [START - 1, START] {
+        let hidden = since < START;
+        assert_eq!(shown(&counter.families(Some(since))), (!hidden).then_some((1, 1.0, 10)));
+        let buckets = if hidden { vec![] } else { vec![None, Some((1, 3.0))] };
+        assert_eq!(shown_by_bucket(&histogram.families(Some(since))), buckets);
+    }
+}
+
+#[test]
+fn neither_a_new_epoch_nor_a_restart_knows_exemplars() {
+    for yaml in
+        ["{counter: x_total, help: h, value: s, labels: [a]}", "{histogram: x_seconds, help: h, value: s, labels: [a]}"]
+    {
+        let mut series = set(yaml);
+        add_rows(&mut series, "k", &[(1, Some("3"), 10)]);
+        let stored = series.export_dirty();
+        let mut plain = set(yaml);
+        plain.add(&[Some("k")], Some("3"), START).expect("a number");
+        assert_eq!(stored, plain.export_dirty(), "they are not stored");
+        assert_ne!(series.families(None), plain.families(None));
+
+        let mut again = set(yaml);
+        add_rows(&mut again, "k", &[(1, Some("3"), 10)]);
+        again.load(&stored[0]).expect("it fits");
+        assert_eq!(again.families(None), plain.families(None));
+
+        series.reset(START);
+        plain.reset(START);
+        assert_eq!(series.families(None), plain.families(None));
+        add_rows(&mut series, "k", &[(2, Some("3"), 5)]);
+        assert_ne!(
+            series.families(None),
+            plain.families(None),
+            "older rows than those of the last epoch are new again"
+        );
+    }
 }
 
 #[test]

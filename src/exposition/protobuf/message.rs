@@ -51,11 +51,13 @@ pub(super) struct Gauge {
     pub(super) value: Option<f64>,
 }
 
-/// A counter's value and start.
+/// A counter's value, a recent row of it, and its start.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Counter {
     #[prost(double, optional, tag = "1")]
     pub(super) value: Option<f64>,
+    #[prost(message, optional, boxed, tag = "2")]
+    pub(super) exemplar: Option<Box<Exemplar>>,
     #[prost(message, optional, tag = "3")]
     pub(super) created_timestamp: Option<Timestamp>,
 }
@@ -85,6 +87,9 @@ pub(super) struct Histogram {
     pub(super) positive_delta: Vec<i64>,
     #[prost(message, optional, tag = "15")]
     pub(super) created_timestamp: Option<Timestamp>,
+    /// Of the native buckets; each must have a timestamp.
+    #[prost(message, repeated, tag = "16")]
+    pub(super) exemplars: Vec<Exemplar>,
 }
 
 /// A classic bucket.
@@ -94,6 +99,19 @@ pub(super) struct Bucket {
     pub(super) cumulative_count: Option<u64>,
     #[prost(double, optional, tag = "2")]
     pub(super) upper_bound: Option<f64>,
+    #[prost(message, optional, boxed, tag = "3")]
+    pub(super) exemplar: Option<Box<Exemplar>>,
+}
+
+/// What leads from a counter or a bucket to a trace.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Exemplar {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) label: Vec<LabelPair>,
+    #[prost(double, optional, tag = "2")]
+    pub(super) value: Option<f64>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) timestamp: Option<Timestamp>,
 }
 
 /// A run of native buckets.

@@ -2,6 +2,7 @@
 //!
 //! Samples are taken from its HTTP API as it stored them; nothing is computed here that PromQL can compute.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use super::{eventually, http, program};
 
 /// Beginnings of names that other exporters gave, and dashboards know: promtool's taste in names is none of ours there.
 const GIVEN_NAMES: [&str; 4] = ["pg_", "pgbouncer_", "redis_", "rowmetry_pg_"];
+/// The end of a query for all time, in seconds since 1970: the year 2100.
+const END_OF_TIME: i64 = 4_102_444_800;
 /// Time that it has to start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,6 +28,21 @@ pub struct Prometheus {
 /// One stored sample: milliseconds since 1970, and the value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
+    /// Milliseconds since 1970.
+    pub at: i64,
+    /// The value.
+    pub value: f64,
+}
+
+/// One stored exemplar, with the labels of its series, `__name__` among them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredExemplar {
+    /// The labels of the series.
+    pub series: BTreeMap<String, String>,
+    /// The label `trace_id`; empty when there is none.
+    pub trace_id: String,
+    /// The label `span_id`; empty when there is none.
+    pub span_id: String,
     /// Milliseconds since 1970.
     pub at: i64,
     /// The value.
@@ -118,6 +136,42 @@ impl Prometheus {
             return Err(format!("{selector}: one sample yet"));
         }
         self.value(&format!("increase({selector}[{}ms])", last.at - first.at), Some(last.at)).await
+    }
+
+    /// The exemplars of all time of the series that a query names, in the order of the series and their time. They are stored
+    /// with the feature `exemplar-storage` alone.
+    pub async fn query_exemplars(&self, query: &str) -> Result<Vec<StoredExemplar>, String> {
+        let path = format!("/api/v1/query_exemplars?start=0&end={END_OF_TIME}&query={}", http::encode(query));
+        let reply: Value = serde_json::from_slice(&http::get(self.address, &path, &[]).await?.body)
+            .map_err(|e| format!("{query}: not JSON: {e}"))?;
+        if reply["status"] != "success" {
+            return Err(format!("{query}: {reply}"));
+        }
+        let mut stored = Vec::new();
+        for found in reply["data"].as_array().into_iter().flatten() {
+            let series: BTreeMap<String, String> =
+                serde_json::from_value(found["seriesLabels"].clone()).map_err(|e| format!("{query}: {found}: {e}"))?;
+            for exemplar in found["exemplars"].as_array().into_iter().flatten() {
+                let label = |name: &str| exemplar["labels"][name].as_str().unwrap_or_default().to_string();
+                let odd = || format!("{query}: {exemplar}");
+                stored.push(StoredExemplar {
+                    series: series.clone(),
+                    trace_id: label("trace_id"),
+                    span_id: label("span_id"),
+                    // The API prints milliseconds as decimals of a second, so rounding gives them back.
+                    at: (exemplar["timestamp"].as_f64().ok_or_else(odd)? * 1000.0).round() as i64,
+                    value: number(&exemplar["value"]).ok_or_else(odd)?,
+                });
+            }
+        }
+        Ok(stored)
+    }
+
+    /// A metric about itself that has no labels.
+    pub async fn own(&self, name: &str) -> Result<f64, String> {
+        let text = http::get(self.address, "/metrics", &[]).await?.text();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.ok_or_else(|| format!("Prometheus tells of no {name}"))
     }
 
     /// What it logged.
