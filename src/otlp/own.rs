@@ -152,7 +152,7 @@ fn exporter(endpoint: &OtlpEndpoint) -> Result<SpanExporter, BadEndpoint> {
             let builder = SpanExporter::builder()
                 .with_tonic()
                 .with_protocol(Protocol::Grpc)
-                .with_channel(transport.channel())
+                .with_channel(transport.channel().ok_or_else(|| BadEndpoint("the transport has no channel".into()))?)
                 .with_timeout(endpoint.timeout)
                 .with_interceptor(interceptor);
             if endpoint.gzip { builder.with_compression(Compression::Gzip) } else { builder }.build()
