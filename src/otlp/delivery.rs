@@ -133,13 +133,15 @@ pub struct Delivery {
     failures: u32,
     /// The first spans of a batch that are done with, while the rest of it waits.
     partly: Option<(i64, usize)>,
+    /// What comes next in the queue, read while the request before was on its way.
+    ahead: Option<Vec<QueuedSpans>>,
 }
 
 impl Delivery {
     /// Prepares to send what waits in the state.
     pub fn new(sender: Sender, state: Arc<State>, queue: Arc<SpanQueue>) -> Self {
         sender.metrics.limited(queue.limit());
-        Delivery { sender, state, queue, failures: 0, partly: None }
+        Delivery { sender, state, queue, failures: 0, partly: None, ahead: None }
     }
 
     /// Sends until told to stop. What then waits in a state that survives is sent by the next run.
@@ -184,7 +186,10 @@ impl Delivery {
     }
 
     async fn try_send_some(&mut self) -> Result<Option<Duration>, StateError> {
-        let batches = self.state.queued_spans(0, self.sender.batch_spans).await?;
+        let batches = match self.ahead.take() {
+            Some(batches) => batches,
+            None => self.state.queued_spans(0, self.sender.batch_spans).await?,
+        };
         let oldest = batches.first().map(|batch| batch.queued as f64 / 1e6);
         self.sender.metrics.queued(self.queue.queued(), oldest);
         if batches.is_empty() {
@@ -196,7 +201,14 @@ impl Delivery {
             .flat_map(|batch| batch.spans.iter().skip(rest(batch)).map(|span| (Origin::of(&batch.collector), span)))
             .collect();
         let before = batches.first().map_or(0, rest);
-        let sent = self.sender.send(&spans).await;
+        let after = batches.last().map_or(0, |batch| batch.id);
+        let read = async {
+            // A receiver in trouble is sent the same again first. Nor is a state that cannot be read told of here: the next
+            // turn reads again, and tells.
+            let wanted = self.failures == 0;
+            if wanted { self.state.queued_spans(after, self.sender.batch_spans).await.ok() } else { None }
+        };
+        let (sent, ahead) = tokio::join!(self.sender.send(&spans), read);
         self.forget(&batches, before + sent.done).await?;
         match sent.held {
             Some(held) => Ok(Some(self.hold(&held))),
@@ -205,6 +217,8 @@ impl Delivery {
                     tracing::info!("the receiver of traces takes spans again");
                     self.failures = 0;
                 }
+                // When there was nothing, it is asked again, since spans may have come since.
+                self.ahead = ahead.filter(|batches| !batches.is_empty());
                 Ok(Some(Duration::ZERO))
             }
         }

@@ -70,10 +70,12 @@ impl State {
     pub async fn queued_spans(&self, after: i64, enough: usize) -> Result<Vec<QueuedSpans>, StateError> {
         let failed = |source| StateError::Database { doing: "read", source };
         let mut connection = self.connection.lock().await;
-        // Each batch has one span at least.
+        // Which ones is found out without their bodies, since those of a long queue are many megabytes. Each batch has one
+        // span at least.
         let rows = sqlx::query(
-            "select id, collector, spans, body, queued from (select *, sum(spans) over (order by id) \
-             as through from (select * from span_batch where id > ? order by id limit ?)) where through - spans < ? order by id",
+            "select id, collector, spans, body, queued from span_batch where id in (select id from (select id, spans, \
+             sum(spans) over (order by id) as through from (select id, spans from span_batch where id > ? order by id \
+             limit ?)) where through - spans < ?) order by id",
         )
         .bind(after)
         .bind(enough as i64)
