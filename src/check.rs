@@ -89,7 +89,7 @@ pub struct CollectorReport {
     pub failure: Option<FailureReport>,
     /// The series to come.
     pub series: Vec<SeriesEstimate>,
-    /// Labels with values that look like personal data.
+    /// Labels, and parts of spans, with values that look like personal data.
     pub personal: Vec<PersonalData>,
     /// Tables and columns that are read.
     pub reads: Vec<(String, Vec<String>)>,
@@ -287,14 +287,18 @@ impl Check<'_> {
     /// Fails only for what concerns the whole source.
     async fn collector(&self, pack: &Pack, collector: &Collector) -> Result<CollectorReport, Failure> {
         let mut report = CollectorReport { collector: collector.name.clone(), ..CollectorReport::default() };
-        if self.of.skips(&pack.app, &collector.name) {
+        let sends_spans = sends_spans(self.settings);
+        if self.of.skips(&pack.app, &collector.name) || !has_use(collector, sends_spans) {
             report.skipped = true;
             return Ok(report);
         }
         let parameters = self.settings.parameters_of(pack);
         let (examined, columns): (_, Vec<(String, usize)>) = match (&collector.rows, self.source) {
             (Some(rows), Opened::Database(database)) => {
-                let query = RowsQuery::of(rows, database.system(), parameters);
+                let mut query = RowsQuery::of(rows, database.system(), parameters);
+                if !sends_spans {
+                    query.keep_columns(&lint::metric_columns(collector));
+                }
                 let leading = query.key.len() + usize::from(query.transition.is_some());
                 let columns =
                     query.columns.iter().enumerate().map(|(n, (name, _))| (name.clone(), leading + n)).collect();
@@ -340,6 +344,9 @@ impl Check<'_> {
             report.series.push(estimate::series(metric, sample, &cell_of, whole, limit, self.guard));
             report.personal.extend(estimate::personal(metric, sample, &cell_of, self.guard));
         }
+        for span in of.spans.iter().filter(|_| sends_spans(self.settings)) {
+            report.personal.extend(estimate::personal_in_span(span, sample, &cell_of, self.guard));
+        }
         report.facts = found.facts;
         report.findings = found
             .findings
@@ -365,6 +372,16 @@ impl Check<'_> {
         }
         needs
     }
+}
+
+/// Whether rows are made spans of.
+fn sends_spans(settings: &Settings) -> bool {
+    settings.otlp.traces.as_ref().is_some_and(|traces| traces.rows.is_some())
+}
+
+/// Whether the collector is read at all: one that makes spans alone is not where none are sent.
+fn has_use(collector: &Collector, sends_spans: bool) -> bool {
+    sends_spans || !collector.metrics.is_empty()
 }
 
 #[cfg(test)]

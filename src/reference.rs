@@ -306,8 +306,9 @@ mod tests {
     fn every_setting_is_in_the_example_and_has_a_meaning() {
         let example = committed("example.yaml");
         let schema = schemars::schema_for!(RawConfig).to_value();
-        let parts = ["RawSource", "RawLimits", "RawWeb", "RawBudget", "RawIdle", "RawOtlp", "RawOtlpTraces", "RawOtlpMetrics"]
-            .map(|name| &schema["$defs"][name]);
+        let parts =
+            ["RawSource", "RawLimits", "RawWeb", "RawBudget", "RawIdle", "RawOtlp", "RawOtlpTraces", "RawOtlpMetrics"]
+                .map(|name| &schema["$defs"][name]);
         for (key, property) in
             parts.into_iter().chain([&schema]).flat_map(|of| of["properties"].as_object().into_iter().flatten())
         {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use crate::collector::guard::{Guard, Replaced};
-use crate::pack::{Label, Metric};
+use crate::pack::{Label, Metric, Span, span::AttributeKind};
 use crate::source::Rows;
 
 /// How many series a metric has or will have.
@@ -30,12 +30,14 @@ impl SeriesEstimate {
     }
 }
 
-/// Values in a label that look like personal data.
+/// Values in a label, or in a span, that look like personal data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PersonalData {
-    /// The metric.
+    /// The metric, or the span as the pack writes it.
     pub metric: String,
-    /// Its label.
+    /// What of it: `label` of a metric; `attribute`, `error` or column in the `name` of a span.
+    pub part: &'static str,
+    /// The label, the attribute or the column.
     pub label: String,
     /// What the values look like: `email`, `token`, `ip`, `id`, `long`.
     pub kind: &'static str,
@@ -103,6 +105,37 @@ pub(super) fn personal(
     }
     let told = found.into_iter().map(|((label, kind), rows)| PersonalData {
         metric: metric.name().to_owned(),
+        part: "label",
+        label: label.to_owned(),
+        kind: kind.as_str(),
+        rows,
+    });
+    told.collect()
+}
+
+/// Looks for personal data in what one span tells.
+pub(super) fn personal_in_span(
+    span: &Span,
+    sample: &Rows,
+    cell_of: &dyn Fn(&str) -> Option<usize>,
+    guard: &Guard,
+) -> Vec<PersonalData> {
+    let named = span.name_columns().map(|column| ("name", column, column, false));
+    let error = span.error.iter().map(|column| ("error", column.as_str(), column.as_str(), false));
+    let texts = span.attributes.iter().filter(|(_, attribute)| attribute.kind() == AttributeKind::Text);
+    let texts = texts.filter_map(|(name, attribute)| {
+        Some(("attribute", name.as_str(), attribute.column()?, attribute.allows_ids()))
+    });
+    let mut found: BTreeMap<(&'static str, &str, Replaced), usize> = BTreeMap::new();
+    for (part, told, column, ids) in named.chain(error).chain(texts) {
+        let Some(cell) = cell_of(column) else { continue };
+        for kind in sample.iter().filter_map(|row| guard.inspect_allowing(row.cell(cell)?, ids)) {
+            *found.entry((part, told, kind)).or_default() += 1;
+        }
+    }
+    let told = found.into_iter().map(|((part, label, kind), rows)| PersonalData {
+        metric: span.name.clone(),
+        part,
         label: label.to_owned(),
         kind: kind.as_str(),
         rows,
@@ -176,11 +209,29 @@ mod tests {
     fn tells_personal_data_by_kind_and_not_by_value() {
         let rows = sample(&["ann@example.com", "bob@example.com", "plain"]);
         let found = personal(&metric("kind"), &rows, &|_| Some(0), &Guard::new(120));
-        assert_eq!(found, [PersonalData { metric: "a_total".into(), label: "kind".into(), kind: "email", rows: 2 }]);
+        assert_eq!(
+            found,
+            [PersonalData { metric: "a_total".into(), part: "label", label: "kind".into(), kind: "email", rows: 2 }]
+        );
         let merged = series(&metric("kind"), &rows, &|_| Some(0), true, 5, &Guard::new(120));
         assert_eq!(merged.seen, 2, "e-mail addresses end in one series");
         let ids = sample(&["4f1c2d3e-0000-4000-8000-123456789abc"]);
         assert_eq!(personal(&metric("kind"), &ids, &|_| Some(0), &Guard::new(120)).len(), 1);
         assert_eq!(personal(&metric("{name: kind, allow: [ids]}"), &ids, &|_| Some(0), &Guard::new(120)), []);
+    }
+
+    #[test]
+    fn personal_data_is_found_in_what_a_span_tells_and_only_there() {
+        let span = "{name: 'work {who}', start: began, error: who, \
+                    attributes: {a.who: who, a.id: {column: id, allow: [ids]}, a.number: {column: who, type: integer}}}";
+        let span: Span = serde_saphyr::from_str(span).expect("the test's own YAML");
+        let rows = Rows::of(2, &[Some("jo@example.net"), Some("123456789"), Some("x"), None]);
+        let cells = |name: &str| ["who", "id"].iter().position(|column| *column == name);
+        let found = personal_in_span(&span, &rows, &cells, &Guard::new(120));
+        let told: Vec<_> =
+            found.iter().map(|found| (found.part, found.label.as_str(), found.kind, found.rows)).collect();
+        let expected = [("attribute", "a.who", "email", 1), ("error", "who", "email", 1), ("name", "who", "email", 1)];
+        assert_eq!(told, expected);
+        assert!(found.iter().all(|found| found.metric == "work {who}"));
     }
 }

@@ -140,6 +140,7 @@ fn parts(settings: &Settings, of: &SourceSettings, packs: &[Arc<Pack>], keys: Op
     let database = |postgres: u64| if is_postgres { postgres } else { cost::SQLITE_READ };
     for pack in packs {
         let mine = pack.collectors.iter().filter(|collector| collector.reads() == of.upstream.reads());
+        let mine = mine.filter(|collector| super::has_use(collector, super::sends_spans(settings)));
         for collector in mine.filter(|collector| !of.skips(&pack.app, &collector.name)) {
             let interval = of.interval_of(&pack.app, collector);
             let (what, each) = kind(collector, of.upstream, keys, &database);

@@ -4,7 +4,9 @@
 
 use std::fmt::Write;
 
-use super::{CollectorReport, FailureReport, OtlpReport, PersonalData, Report, SeriesEstimate, SourceReport, SpendReport};
+use super::{
+    CollectorReport, FailureReport, OtlpReport, PersonalData, Report, SeriesEstimate, SourceReport, SpendReport,
+};
 
 /// Writes the report. `colour` adds terminal colours and changes no word.
 pub(super) fn text(report: &Report, colour: bool) -> String {
@@ -191,7 +193,7 @@ fn series_text(series: &SeriesEstimate, sampled: usize) -> String {
 }
 
 fn personal_text(personal: &PersonalData, sampled: usize) -> String {
-    let PersonalData { metric, label, kind, rows } = personal;
+    let PersonalData { metric, part, label, kind, rows } = personal;
     let looks = match *kind {
         "email" => "an e-mail address",
         "token" => "a key or token",
@@ -200,9 +202,19 @@ fn personal_text(personal: &PersonalData, sampled: usize) -> String {
         "long" => "a text too long for a label",
         other => other,
     };
-    let mend = if *kind == "id" { "; if it names no person, add `allow: [ids]` to the label" } else { "" };
+    let mend = match (*kind, *part) {
+        ("id", "label" | "attribute") => format!("; if it names no person, add `allow: [ids]` to the {part}"),
+        _ => String::new(),
+    };
     let fate = if *kind == "long" { "cut" } else { "replaced" };
-    format!("{metric}: label {label} looks like {looks} in {rows} of {sampled} rows; such values are {fate}{mend}")
+    let (span, part) = match *part {
+        "label" => ("", "label"),
+        "name" => ("span ", "column"),
+        part => ("span ", part),
+    };
+    format!(
+        "{span}{metric}: {part} {label} looks like {looks} in {rows} of {sampled} rows; such values are {fate}{mend}"
+    )
 }
 
 fn plural(count: usize, what: &str) -> String {

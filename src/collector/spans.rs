@@ -52,6 +52,7 @@ struct Prepared {
     written: String,
     pieces: Vec<Piece>,
     kind: SpanKind,
+    when: Option<usize>,
     start: Option<usize>,
     end: Option<usize>,
     duration: Option<usize>,
@@ -148,12 +149,15 @@ impl SpanMaker {
                     (trace.map(|trace| Place { trace, parent: (!root).then(|| ids.root(trace)) }), *root)
                 }
             };
+            // The parts of a span that is not made are parts of what it would have been a part of.
+            places[number] = place;
+            if span.when.is_some_and(|when| cells(when).is_none()) {
+                continue;
+            }
             let Some(place) = place else {
                 skip(SpanSkipped::TraceMissing);
                 continue;
             };
-            // The parts of a span that is not made are parts of what it would have been a part of.
-            places[number] = Some(place);
             let (start, end) = match times(span, cells, time) {
                 Ok(times) => times,
                 Err(reason) => {
@@ -245,6 +249,7 @@ fn prepared(
         written: span.name.clone(),
         pieces: pieces.collect::<Option<Vec<_>>>()?,
         kind: span.kind,
+        when: optional(&span.when),
         start: optional(&span.start),
         end: optional(&span.end),
         duration: optional(&span.duration),

@@ -21,6 +21,10 @@ pub struct Span {
     /// The part that the work played; `internal` unless given.
     #[serde(default)]
     pub kind: SpanKind,
+    /// Column that is NULL in rows that make no such span and need none, as in those that tell of something else. (A condition
+    /// is written so: `case when … then true end`.)
+    #[serde(default)]
+    pub when: Option<String>,
     /// Column that tells when the work began: a time stamp. Two of `start`, `end` and `duration` tell the third; a row where one of
     /// them is NULL makes no span.
     #[serde(default)]
@@ -136,7 +140,7 @@ impl Span {
 
     /// Every column that it uses; some may stand twice.
     pub fn columns(&self) -> Vec<&str> {
-        let own = [&self.start, &self.end, &self.duration, &self.traceparent, &self.error];
+        let own = [&self.when, &self.start, &self.end, &self.duration, &self.traceparent, &self.error];
         let mut columns: Vec<&str> = self.name_columns().collect();
         columns.extend(own.into_iter().filter_map(|column| column.as_deref()));
         columns.extend(self.trace.as_ref().map(|trace| trace.id.as_str()));

@@ -66,9 +66,10 @@ impl Exporter {
         Exporter { address, store, sources: ["blue", "green"].map(source), _stop: stop }
     }
 
-    /// A row of the model `m` of a source: which one it is, how long it took, how many steps after the first it happened.
-    fn count(&mut self, source: usize, row: u8, seconds: &str, steps: i64) {
-        let span = Some((span(row), BEGAN + steps * STEP));
+    /// A row of the model `m` of a source: which one it is, how long it took, how many microseconds after
+    /// the first it happened.
+    fn count(&mut self, source: usize, row: u8, seconds: &str, micros: i64) {
+        let span = Some((span(row), BEGAN + micros));
         let Source { calls, seconds: distribution, .. } = &mut self.sources[source];
         calls.add_traced(&[Some("m")], None, BEGAN, span).expect("it counts");
         distribution.add_traced(&[Some("m")], Some(seconds), BEGAN, span).expect("it counts");
@@ -132,8 +133,8 @@ async fn refused_none(prometheus: &Prometheus) {
 async fn prometheus_leads_from_counters_and_buckets_to_traces() {
     let mut exporter = Exporter::start().await;
     exporter.count(0, 1, "0.5", 0);
-    exporter.count(0, 2, "7.25", 2);
-    exporter.count(1, 3, "1.5", 1);
+    exporter.count(0, 2, "7.25", 2 * STEP);
+    exporter.count(1, 3, "1.5", STEP);
     exporter.publish();
     let prometheus = Prometheus::scraping(exporter.address, &["exemplar-storage"]).await;
     let calls = [("blue", "", 2, 1.0, 2), ("green", "", 3, 1.0, 1)];
@@ -141,10 +142,10 @@ async fn prometheus_leads_from_counters_and_buckets_to_traces() {
     let buckets = [("blue", "+Inf", 2, 7.25, 2), ("blue", "1.0", 1, 0.5, 0), ("green", "2.0", 3, 1.5, 1)];
     stored(&prometheus, "app_calls_seconds_bucket", &buckets).await;
 
-    // Later rows come beside what is stored; an older one that is read late, and one of the same time, do not.
-    exporter.count(0, 4, "0.25", 5);
-    exporter.count(0, 5, "0.125", 4);
-    exporter.count(1, 6, "1.75", 1);
+    // Later rows come beside what is stored; an older one that is read late, and one of the same millisecond, do not.
+    exporter.count(0, 4, "0.25", 5 * STEP);
+    exporter.count(0, 5, "0.125", 4 * STEP);
+    exporter.count(1, 6, "1.75", STEP + 999);
     exporter.publish();
     let calls = [("blue", "", 2, 1.0, 2), ("blue", "", 4, 1.0, 5), ("green", "", 3, 1.0, 1)];
     stored(&prometheus, "app_calls_total", &calls).await;
@@ -167,14 +168,14 @@ async fn prometheus_leads_from_native_histograms_to_traces() {
     // Prometheus 2.42 takes one exemplar of a native histogram, that of the lowest classic bucket that has any; later ones
     // take the whole list. With one bucket each they agree.
     exporter.count(0, 1, "7.25", 0);
-    exporter.count(1, 2, "1.5", 1);
+    exporter.count(1, 2, "1.5", STEP);
     exporter.publish();
     let prometheus = Prometheus::scraping(exporter.address, &["exemplar-storage", "native-histograms"]).await;
     let (calls, seconds) =
         ([("blue", "", 1, 1.0, 0), ("green", "", 2, 1.0, 1)], [("blue", "", 1, 7.25, 0), ("green", "", 2, 1.5, 1)]);
     stored(&prometheus, "app_calls_total", &calls).await;
     stored(&prometheus, "app_calls_seconds", &seconds).await;
-    exporter.count(0, 3, "8.5", 4);
+    exporter.count(0, 3, "8.5", 4 * STEP);
     exporter.publish();
     stored(&prometheus, "app_calls_total", &[calls[0], ("blue", "", 3, 1.0, 4), calls[1]]).await;
     stored(&prometheus, "app_calls_seconds", &[seconds[0], ("blue", "", 3, 8.5, 4), seconds[1]]).await;
@@ -187,7 +188,7 @@ async fn prometheus_leads_from_native_histograms_to_traces() {
 async fn parsers_of_other_hands_read_what_was_counted() {
     let mut exporter = Exporter::start().await;
     exporter.count(0, 1, "0.5", 0);
-    exporter.count(1, 0xfe, "7.25", 3);
+    exporter.count(1, 0xfe, "7.25", 3 * STEP);
     exporter.publish();
     let parsed =
         python::run("check_openmetrics.py", &exporter.body(OPENMETRICS).await).unwrap_or_else(|e| panic!("{e}"));

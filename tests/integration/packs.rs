@@ -93,7 +93,7 @@ async fn filled<'c>(cluster: &'c Cluster, app: &str) -> Database<'c> {
     database
 }
 
-/// The names of those of a pack's collectors that read a database.
+/// The names of those of a pack's collectors that read a database. Where no traces are sent, none reads for spans alone.
 fn collectors(app: &str) -> Vec<String> {
     #[derive(Deserialize)]
     struct Pack {
@@ -104,12 +104,14 @@ fn collectors(app: &str) -> Vec<String> {
         name: String,
         rows: Option<serde_json::Value>,
         snapshot: Option<serde_json::Value>,
+        #[serde(default)]
+        metrics: Vec<serde_json::Value>,
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("packs").join(format!("{app}.yaml"));
     let pack = std::fs::read_to_string(file).expect("the pack ships");
     let pack: Pack = serde_saphyr::from_str(&pack).unwrap_or_else(|e| panic!("{app}.yaml: {e}"));
     let read = pack.collectors.into_iter().filter(|collector| collector.rows.is_some() || collector.snapshot.is_some());
-    read.map(|collector| collector.name).collect()
+    read.filter(|collector| !collector.metrics.is_empty()).map(|collector| collector.name).collect()
 }
 
 /// The value of `intervals` with which every collector of the packs is read often, whatever the pack says.

@@ -193,6 +193,16 @@ fn parts_belong_to_what_they_are_parts_of_whatever_the_order_of_the_list() {
 }
 
 #[test]
+fn a_row_that_tells_of_something_else_makes_no_span_and_is_not_told_of() {
+    let mut bench = bench("{name: whole, when: a, start: began}, {name: part, duration: seconds}");
+    let made = bench.made(&[("seconds", "1")]);
+    assert_eq!(made.iter().map(|span| (span.name.as_str(), span.parent)).collect::<Vec<_>>(), [("part", None)]);
+    assert_eq!(bench.skipped, BTreeMap::new());
+    let made = bench.made(&[("seconds", "1"), ("a", ""), ("began", "2026-11-21")]);
+    assert_eq!((made.len(), made[1].parent), (2, Some(made[0].span)));
+}
+
+#[test]
 fn a_trace_of_several_rows_is_the_same_in_whatever_order_they_come() {
     let call = "trace: {of: call, id: call, root: true}";
     let mut calls = bench(&format!("{{name: call, duration: seconds, {call}}}"));

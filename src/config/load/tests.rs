@@ -1,3 +1,5 @@
+mod otlp;
+
 use std::path::Path;
 
 use secrecy::ExposeSecret;
@@ -233,11 +235,21 @@ fn the_schema_tells_the_true_defaults() {
     config["limits"] = of("RawLimits");
     config["web"] = of("RawWeb");
     config["defaults"] = of("RawReading");
+    config["otlp"] = of("RawOtlp");
+    config["otlp"]["traces"] = of("RawOtlpTraces");
+    config["otlp"]["metrics"] = of("RawOtlpMetrics");
+    let counts = ["/otlp", "/otlp/traces", "/otlp/metrics"]
+        .map(|path| config.pointer(path).map(|of| of.as_object().map_or(0, |of| of.len())));
+    assert_eq!(counts, [Some(6), Some(7), Some(4)], "{config}");
+    // Where nothing is sent, its defaults do not show.
+    config["otlp"]["endpoint"] = "http://h".into();
+    config["otlp"]["metrics"]["push"] = true.into();
     assert_eq!(config["defaults"].as_object().map(serde_json::Map::len), Some(10), "{config}");
     config["sources"] = serde_json::json!([{"name": "a", "url": "a.db"}]);
     let written = settings(&config.to_string());
-    let bare = settings("sources: [{name: a, url: a.db}]");
+    let bare = settings("sources: [{name: a, url: a.db}]\notlp: {endpoint: 'http://h', metrics: {push: true}}");
     assert_eq!(format!("{written:?}"), format!("{bare:?}"));
+    assert!(bare.otlp.traces.is_some() && bare.otlp.metrics.is_some());
     let source = SourceSettings::new("a", System::Sqlite, SecretString::from(""));
     assert_eq!(format!("{:?}", bare.sources[0]), format!("{source:?}"));
 }

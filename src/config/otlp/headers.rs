@@ -17,7 +17,8 @@ pub(super) type Headers = Vec<(String, SecretString)>;
 
 /// What one part of the file says; none where it says nothing.
 pub(super) fn of_file(raw: &RawOtlpReceiver, at: &[String], reading: &mut Reading) -> Option<Headers> {
-    let place = |keys: &[&str]| Place::Setting(at.iter().cloned().chain(keys.iter().map(|key| (*key).into())).collect());
+    let place =
+        |keys: &[&str]| Place::Setting(at.iter().cloned().chain(keys.iter().map(|key| (*key).into())).collect());
     match (&raw.headers, &raw.headers_file) {
         (Some(_), Some(_)) => {
             reading.error(place(&["headers_file"]), "both `headers` and `headers_file` are given; keep one");

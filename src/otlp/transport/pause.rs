@@ -21,12 +21,12 @@ pub(super) struct RpcStatus {
     #[prost(string, tag = "2")]
     pub(super) message: String,
     #[prost(message, repeated, tag = "3")]
-    details: Vec<Detail>,
+    pub(super) details: Vec<Detail>,
 }
 
 /// `google.protobuf.Any`.
 #[derive(Clone, PartialEq, Message)]
-struct Detail {
+pub(super) struct Detail {
     #[prost(string, tag = "1")]
     type_url: String,
     #[prost(bytes = "vec", tag = "2")]

@@ -286,6 +286,7 @@ mod tests {
             ),
             ("{name: a, start: began, trace: {of: x, id: ikd, root: true}}", "column `ikd`"),
             ("{name: a, start: began}\n{name: a, start: ended}", "their ids would be the same"),
+            ("{name: a, start: began, when: wrong}", "column `wrong`"),
             ("{name: a, start: began, error: wrong}", "column `wrong`"),
             ("{name: a, start: began, traceparent: wrong}", "column `wrong`"),
             ("{name: a, start: began, attributes: {a.b: wrong}}", "column `wrong`"),

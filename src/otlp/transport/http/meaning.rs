@@ -83,7 +83,7 @@ pub(in super::super) fn refusal(reply: &Reply<'_>, secrets: &Secrets) -> Answer 
     match status {
         408 | 425 | 429 => Answer::Later { after: pause::retry_after(reply.headers), why },
         501 | 505 => misconfigured("what answers there is no OTLP receiver; mend the URL"),
-        500.. => Answer::Later { after: pause::retry_after(reply.headers), why },
+        500..=599 => Answer::Later { after: pause::retry_after(reply.headers), why },
         413 => Answer::TooLarge { why },
         300..=399 => misconfigured(&format!("it points {}; write the receiver's own URL", elsewhere(reply, secrets))),
         401 | 403 | 407 | 402 => misconfigured("it wants other credentials; mend `headers`"),

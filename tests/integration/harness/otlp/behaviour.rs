@@ -108,7 +108,7 @@ impl Behaviour {
             }
             Behaviour::TooLargeAbove(most) if items <= *most => return None,
             Behaviour::TooLargeAbove(most) => {
-                Verdict::Refuse(Refusal::new(413, format!("{items} are more than {most}")))
+                Verdict::Refuse(Refusal::new(413, format!("too large: {items} items are more than {most}")))
             }
             Behaviour::Hang => Verdict::Hang,
             Behaviour::Garbage => Verdict::Garbage,
