@@ -26,7 +26,7 @@ use crate::otlp::SpanQueue;
 use crate::schedule::{self, Context, NamesBoard, clock};
 use crate::state::State;
 use crate::store::{Board, Store};
-use crate::telemetry::metrics::{Metrics, ReloadOutcome};
+use crate::telemetry::metrics::{Metrics, OwnSpans, ReloadOutcome};
 use crate::web::{self, WebState};
 
 pub use check::check;
@@ -44,12 +44,15 @@ const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// Reads the configuration again; the error is for people.
 pub type Load = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 
-/// Serves until SIGTERM or SIGINT; SIGHUP reads the configuration again.
+/// Serves until SIGTERM or SIGINT; SIGHUP reads the configuration again. `own_spans` counts our own traces where they are sent.
 ///
 /// # Errors
 /// When the state cannot be used or the address cannot be listened at.
-pub async fn serve(settings: Settings, load: Load) -> anyhow::Result<()> {
+pub async fn serve(settings: Settings, load: Load, own_spans: Option<&OwnSpans>) -> anyhow::Result<()> {
     let mut app = App::start(settings).await?;
+    if let Some(spans) = own_spans {
+        app.context.metrics.own_spans(spans);
+    }
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut stop = Stop::listen()?;
     loop {

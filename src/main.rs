@@ -3,8 +3,12 @@
 use std::process::ExitCode;
 
 use rowmetry::app::{self, DemoRequest};
-use rowmetry::cli::{self, Command, CommonOptions, DocsPage, ReportFormat, SchemaKind, ShardOptions, StateAction};
+use rowmetry::cli::{
+    self, Command, CommonOptions, DocsPage, Invocation, LogOptions, ReportFormat, SchemaKind, ServeOptions,
+    ShardOptions, StateAction,
+};
 use rowmetry::config::Settings;
+use rowmetry::otlp::own::OwnTraces;
 use rowmetry::{pack, reference, telemetry};
 
 /// Exit code for a wrong command line or configuration.
@@ -12,11 +16,7 @@ const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let invocation = cli::parse();
-    if let Err(error) = telemetry::log::start(invocation.log.log.as_deref(), invocation.log.log_format, None) {
-        eprintln!("{error}");
-        return ExitCode::from(BAD_USAGE);
-    }
-    match run(invocation.command) {
+    match run(invocation) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{error:#}");
@@ -25,7 +25,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<ExitCode> {
+fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
+    // What is logged while it serves may be part of a trace, and whether there are traces the configuration says.
+    if !matches!(command, Command::Serve(_))
+        && let Err(error) = telemetry::log::start(log.log.as_deref(), log.log_format, None)
+    {
+        return Ok(bad_usage(&error));
+    }
     match command {
         Command::Schema(SchemaKind::Config) => print!("{}", reference::config_schema()),
         Command::Schema(SchemaKind::Pack) => print!("{}", reference::pack_schema()),
@@ -43,18 +49,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
                 Err(errors) => bad_usage(&errors),
             });
         }
-        Command::Serve(options) => {
-            return with_settings(&options.common, |settings| {
-                let settings = part(settings, &options.part);
-                let options = options.clone();
-                let load = Box::new(move || {
-                    let settings = cli::load_settings(&options.common).map_err(|errors| errors.to_string())?;
-                    Ok(part(settings, &options.part))
-                });
-                runtime()?.block_on(app::serve(settings, load))?;
-                Ok(ExitCode::SUCCESS)
-            });
-        }
+        Command::Serve(options) => return with_settings(&options.common, |settings| serve(settings, &log, &options)),
         Command::Demo(options) => {
             let request = DemoRequest {
                 listen: options.listen,
@@ -75,6 +70,36 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::State(options) => return state(options.action),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Log and traces begin together, then everything else; the traces end last.
+fn serve(settings: Settings, log: &LogOptions, options: &ServeOptions) -> anyhow::Result<ExitCode> {
+    let runtime = runtime()?;
+    let traces = {
+        let _within = runtime.enter();
+        match OwnTraces::start(&settings.otlp, app::VERSION) {
+            Ok(traces) => traces,
+            Err(error) => return Ok(bad_usage(&error)),
+        }
+    };
+    let tracer = traces.as_ref().map(OwnTraces::tracer);
+    if let Err(error) = telemetry::log::start(log.log.as_deref(), log.log_format, tracer) {
+        return Ok(bad_usage(&error));
+    }
+    let settings = part(settings, &options.part);
+    let load = {
+        let options = options.clone();
+        Box::new(move || {
+            let settings = cli::load_settings(&options.common).map_err(|errors| errors.to_string())?;
+            Ok(part(settings, &options.part))
+        })
+    };
+    let served = runtime.block_on(app::serve(settings, load, traces.as_ref().map(OwnTraces::spans)));
+    if let Some(traces) = traces {
+        traces.stop();
+    }
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,7 +2,7 @@
 
 use crate::exposition::own;
 use crate::reference;
-use crate::telemetry::metrics::{Metrics, RequestOutcome};
+use crate::telemetry::metrics::{Metrics, OwnSpans, RequestOutcome};
 
 /// Every metric about Rowmetry itself, as Markdown. Each is touched once, so that it has a series to show its labels.
 pub fn self_metrics() -> String {
@@ -26,6 +26,7 @@ pub fn self_metrics() -> String {
     collector.indexed(true);
     collector.audited(0, 0, 0, 0.0);
     collector.series("metric", 0);
+    metrics.own_spans(&OwnSpans::new());
     reference::self_metrics(&own::families(&metrics.gather()))
 }
 

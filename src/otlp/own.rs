@@ -7,23 +7,24 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{Compression, Protocol, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::resource::TelemetryResourceDetector;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider, Span, SpanData, SpanProcessor,
 };
 use opentelemetry_sdk::trace::{Sampler as SdkSampler, SpanExporter as Export};
-use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
-use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
+use tonic::metadata::MetadataMap;
 
 use super::transport::{BadEndpoint, Transport};
-use crate::config::otlp::{OtlpEndpoint, OtlpProtocol, OtlpSettings, Sampler, TraceSettings};
+use crate::config::otlp::{OtlpEndpoint, OtlpSettings, Sampler, TraceSettings};
+use crate::source::http::credentials;
 use crate::telemetry::metrics::{OwnSpans, SpanOutcome};
 use crate::telemetry::traces;
 
@@ -35,6 +36,8 @@ const BATCH_TIME: Duration = Duration::from_secs(5);
 
 /// Time that the last batch has to reach the receiver when the process ends.
 const STOP_WITHIN: Duration = Duration::from_secs(3);
+
+const USER_AGENT_TEXT: &str = concat!("rowmetry/", env!("CARGO_PKG_VERSION"));
 
 /// Characters of an error that are logged: it may hold a receiver's words.
 const WORDS: usize = 200;
@@ -74,7 +77,10 @@ impl OwnTraces {
             .with_scheduled_delay(BATCH_TIME)
             .build();
         let counted = Counted {
-            inner: exporter,
+            inner: Arc::new(exporter),
+            runtime: Handle::current(),
+            // The SDK tries again for as long as an export may take; the last attempt has its own time.
+            limit: to.endpoint.timeout * 2,
             spans: spans.clone(),
             waiting: waiting.clone(),
             failing: AtomicBool::new(false),
@@ -132,19 +138,20 @@ fn resource(settings: &OtlpSettings, version: &'static str) -> Resource {
 /// each of them is said.
 fn exporter(endpoint: &OtlpEndpoint) -> Result<SpanExporter, BadEndpoint> {
     let transport = Transport::new(endpoint)?;
-    let built = match endpoint.protocol {
-        OtlpProtocol::HttpProtobuf => {
-            let client = SdkClient { transport, runtime: Handle::current() };
+    let built = match transport.channel() {
+        None => {
+            let uri = credentials::uri(&endpoint.url)
+                .ok_or_else(|| BadEndpoint("the URL cannot be used; write http://host:4318/v1/traces".into()))?;
             let builder = SpanExporter::builder()
                 .with_http()
                 .with_protocol(Protocol::HttpBinary)
-                .with_endpoint(endpoint.url.as_str())
+                .with_endpoint(uri.to_string())
                 .with_timeout(endpoint.timeout)
-                .with_http_client(client);
+                .with_http_client(SdkClient(transport));
             if endpoint.gzip { builder.with_compression(Compression::Gzip) } else { builder }.build()
         }
-        OtlpProtocol::Grpc => {
-            let metadata = metadata(endpoint)?;
+        Some(channel) => {
+            let metadata = MetadataMap::from_headers(transport.headers().clone());
             let interceptor = move |mut request: tonic::Request<()>| {
                 *request.metadata_mut() = metadata.clone();
                 Ok(request)
@@ -152,7 +159,7 @@ fn exporter(endpoint: &OtlpEndpoint) -> Result<SpanExporter, BadEndpoint> {
             let builder = SpanExporter::builder()
                 .with_tonic()
                 .with_protocol(Protocol::Grpc)
-                .with_channel(transport.channel().ok_or_else(|| BadEndpoint("the transport has no channel".into()))?)
+                .with_channel(channel)
                 .with_timeout(endpoint.timeout)
                 .with_interceptor(interceptor);
             if endpoint.gzip { builder.with_compression(Compression::Gzip) } else { builder }.build()
@@ -161,24 +168,8 @@ fn exporter(endpoint: &OtlpEndpoint) -> Result<SpanExporter, BadEndpoint> {
     built.map_err(|error| BadEndpoint(format!("our own traces cannot be sent: {error}")))
 }
 
-fn metadata(endpoint: &OtlpEndpoint) -> Result<MetadataMap, BadEndpoint> {
-    let mut metadata = MetadataMap::new();
-    for (name, value) in &endpoint.headers {
-        let amiss = || BadEndpoint(format!("the header `{name}` cannot be sent over gRPC; look at its name and value"));
-        let key = MetadataKey::from_bytes(name.as_bytes()).map_err(|_| amiss())?;
-        let mut value = MetadataValue::try_from(value.expose_secret()).map_err(|_| amiss())?;
-        value.set_sensitive(true);
-        metadata.append(key, value);
-    }
-    Ok(metadata)
-}
-
-/// Sends the SDK's requests over our transport. The SDK asks from a thread of its own, where no runtime is, so it is done on
-/// ours.
-struct SdkClient {
-    transport: Transport,
-    runtime: Handle,
-}
+/// Sends the SDK's requests over our transport.
+struct SdkClient(Transport);
 
 impl std::fmt::Debug for SdkClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -188,27 +179,45 @@ impl std::fmt::Debug for SdkClient {
 
 #[async_trait]
 impl HttpClient for SdkClient {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let transport = self.transport.clone();
-        // It ends by itself in the time that a request may take.
-        let sent = self.runtime.spawn(async move { transport.send(request).await });
-        Ok(sent.await?.map_err(|error| error.to_string())?)
+    async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        // The SDK adds headers of its own and from the environment. What the file says goes before that, and was put
+        // together already.
+        let mut headers = self.0.headers().clone();
+        for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+            if let Some(value) = request.headers_mut().remove(&name) {
+                headers.insert(name, value);
+            }
+        }
+        headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT_TEXT));
+        *request.headers_mut() = headers;
+        Ok(self.0.send(request).await?)
     }
 }
 
 /// An exporter whose spans are counted, and whose troubles are logged when they begin and when they end.
+///
+/// The SDK asks from a thread of its own where no runtime is, and waits as long as it takes. So the work is done on our runtime,
+/// and has an end.
 #[derive(Debug)]
 struct Counted<E> {
-    inner: E,
+    inner: Arc<E>,
+    runtime: Handle,
+    limit: Duration,
     spans: OwnSpans,
     waiting: Arc<AtomicUsize>,
     failing: AtomicBool,
 }
 
-impl<E: Export> Export for Counted<E> {
+impl<E: Export + 'static> Export for Counted<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
-        let result = self.inner.export(batch).await;
+        let (inner, limit) = (self.inner.clone(), self.limit);
+        let sending = self.runtime.spawn(async move { tokio::time::timeout(limit, inner.export(batch)).await });
+        let result = match sending.await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(OTelSdkError::Timeout(limit)),
+            Err(_) => Err(OTelSdkError::InternalFailure("sending broke off".to_owned())),
+        };
         // Only now is there room again: what is being sent is kept as long.
         self.waiting.fetch_sub(spans, Ordering::Relaxed);
         match &result {
@@ -240,7 +249,10 @@ impl<E: Export> Export for Counted<E> {
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.inner.set_resource(resource);
+        // It is said before anything is exported, while nobody else holds the exporter.
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.set_resource(resource);
+        }
     }
 }
 

@@ -325,8 +325,10 @@ async fn fold_and_save(
         let changes = collector.take_changes();
         (collector, folded, changes)
     });
-    let (collector, folded, changes) =
-        folding.instrument(span).await.map_err(|_| Failure::new(Reason::BadReply, "counting the page broke off; it is read again"))?;
+    let (collector, folded, changes) = folding
+        .instrument(span)
+        .await
+        .map_err(|_| Failure::new(Reason::BadReply, "counting the page broke off; it is read again"))?;
     let made = changes.spans.len() as u64;
     context.save(id, &changes).await?;
     if let Some(room) = room {

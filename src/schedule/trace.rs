@@ -6,8 +6,8 @@ use tracing::Span;
 use tracing::field::Empty;
 
 use crate::store::CollectorId;
-use crate::telemetry::traces::{self, TARGET};
 use crate::telemetry::Failure;
+use crate::telemetry::traces::{self, TARGET};
 
 use super::run::Run;
 

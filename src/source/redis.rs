@@ -281,7 +281,9 @@ impl RedisServer {
 
 fn peer(address: &ConnectionAddr, database: i64) -> Peer {
     let (address, port) = match address {
-        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => (Some(host.clone()), Some(*port)),
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            (Some(host.clone()), Some(*port))
+        }
         ConnectionAddr::Unix(path) => (Some(path.display().to_string()), None),
         _ => (None, None),
     };

@@ -45,8 +45,7 @@ pub struct BadFilter(String);
 /// When the filter cannot be read.
 pub fn start(filter: Option<&str>, format: LogFormat, tracer: Option<SdkTracer>) -> Result<(), BadFilter> {
     let filter = parse(filter)?;
-    let colour =
-        std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // A log that is already set up (a test's, an embedder's) is left in place.
     let _ = tracing::dispatcher::set_global_default(subscriber(filter, format, colour, tracer, std::io::stderr));
     Ok(())

@@ -30,14 +30,17 @@ const ORDER: [&str; 22] = [
 ];
 
 /// Crates that only these modules may name: a driver or a wire format each.
-const CONFINED: [(&str, &[&str]); 9] = [
+const CONFINED: [(&str, &[&str]); 12] = [
     ("sqlx", &["source", "state", "demo"]),
     ("prometheus", &["telemetry", "exposition"]),
     ("prost", &["exposition", "otlp"]),
     ("opentelemetry", &["telemetry", "otlp"]),
+    ("opentelemetry_http", &["otlp"]),
     ("opentelemetry_otlp", &["otlp"]),
     ("opentelemetry_proto", &["otlp"]),
+    ("opentelemetry_sdk", &["telemetry", "otlp"]),
     ("tonic", &["otlp"]),
+    ("tracing_opentelemetry", &["telemetry"]),
     ("hyper", &["web", "demo", "source", "otlp"]),
     ("redis", &["source"]),
 ];

@@ -17,6 +17,7 @@ mod lifecycle;
 mod otlp_receivers;
 mod otlp_transport;
 mod outage;
+mod own_traces;
 mod packs;
 mod pooler;
 mod probing;

@@ -13,7 +13,10 @@ use crate::telemetry::{Failure, traces};
 pub(super) const CATALOG: &str = "pg_catalog";
 
 /// Runs one statement within its span.
-pub(super) async fn asked<T>(span: Span, statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+pub(super) async fn asked<T>(
+    span: Span,
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
     let result = statement.instrument(span.clone()).await;
     if let Err(error) = &result {
         let failure = refused(&span, error, "");
