@@ -77,6 +77,27 @@ async fn the_reload_endpoint_is_off_until_it_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_sent_by_otlp_is_told_at_the_start_and_stays() {
+    let database = Cluster::shared().database().await;
+    make_events(&database).await;
+    let setup = |token: &str| {
+        let otlp = format!("{{endpoint: 'http://user:{token}@127.0.0.1:1', headers: {{authorization: {token}}}}}");
+        Setup::of(&database.url).with("otlp", otlp)
+    };
+    let started = setup("hunter2");
+    let exporter = started.start().await;
+    exporter.logs("spans of rows and Rowmetry's own traces go to http://127.0.0.1:1/v1/traces (http/protobuf)").await;
+    exporter.process.signal("HUP");
+    exporter.logs("the new configuration is in force").await;
+    // Another header alone is a change.
+    let otlp = setup("hunter2").settings["otlp"].replace("authorization: hunter2", "authorization: hunter3");
+    started.clone().with("otlp", otlp).write();
+    exporter.process.signal("HUP");
+    exporter.logs("and `otlp` cannot change while it runs; restart for that").await;
+    assert!(!exporter.log_text().contains("hunter"), "a secret in the log: {}", exporter.log_text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_exporter_on_the_same_state_refuses() {
     let database = Cluster::shared().database().await;
     make_events(&database).await;

@@ -80,7 +80,11 @@ pub(super) fn look_at_file(raw: &RawOtlp, reading: &mut Reading) {
 pub(super) fn of(raw: &RawOtlp, signal: Signal, reading: &mut Reading) -> Option<OtlpEndpoint> {
     let told = reading.errors.len();
     let mut of = Of { raw, signal, reading };
-    let protocol = of.protocol()?;
+    // Everything is looked at, although the protocol may be amiss, so that everything is told at once.
+    let protocol = of.protocol();
+    let (headers, gzip, timeout) = (of.headers(), of.gzip(), of.timeout());
+    let (ca_file, client_certificate) = (of.ca_file(), of.client_certificate());
+    let protocol = protocol?;
     let (written, place, path) = of.endpoint(protocol);
     let url = match protocol {
         OtlpProtocol::HttpProtobuf => target::http(&written, path),
@@ -89,8 +93,6 @@ pub(super) fn of(raw: &RawOtlp, signal: Signal, reading: &mut Reading) -> Option
             target::grpc(&written, insecure)
         }
     };
-    let (headers, gzip, timeout) = (of.headers(), of.gzip(), of.timeout());
-    let (ca_file, client_certificate) = (of.ca_file(), of.client_certificate());
     let url = url.map_err(|message| reading.error(place.clone(), message)).ok()?;
     let endpoint = OtlpEndpoint { url, protocol, headers, gzip, timeout, ca_file, client_certificate };
     for doubt in target::doubts(&endpoint, &written, path) {

@@ -1,10 +1,13 @@
 use super::*;
 
+/// Names and values.
+type Variables<'v> = &'v [(&'v str, &'v str)];
+
 const ENDPOINT: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://h:4318");
 const METRICS: (&str, &str) = ("OTEL_METRICS_EXPORTER", "otlp");
 const GRPC: (&str, &str) = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
 
-fn read(variables: &[(&str, &str)]) -> Result<OtlpSettings, ConfigErrors> {
+fn read(variables: Variables) -> Result<OtlpSettings, ConfigErrors> {
     let read = from_environment(&|asked| {
         variables.iter().find(|(name, _)| *name == asked).map(|(_, value)| (*value).to_owned())
     });
@@ -16,12 +19,12 @@ fn read(variables: &[(&str, &str)]) -> Result<OtlpSettings, ConfigErrors> {
     read
 }
 
-fn good(variables: &[(&str, &str)]) -> OtlpSettings {
+fn good(variables: Variables) -> OtlpSettings {
     read(variables).unwrap_or_else(|errors| panic!("{variables:?}\n{errors}"))
 }
 
 /// Traces and metrics with these variables beside the endpoint.
-fn both(variables: &[(&str, &str)]) -> (TraceSettings, PushSettings, Vec<String>) {
+fn both(variables: Variables) -> (TraceSettings, PushSettings, Vec<String>) {
     let settings = good(&[&[ENDPOINT, METRICS], variables].concat());
     (settings.traces.expect("traces are on"), settings.metrics.expect("metrics are on"), settings.warnings)
 }
@@ -42,7 +45,7 @@ fn what_is_sent_where() {
     let metrics = ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://m:9090");
     let local = Some("http://localhost:4318/v1/traces");
     let base = Some("http://h:4318/v1/traces");
-    let cases: &[(&[(&str, &str)], [Option<&str>; 2])] = &[
+    let cases: &[(Variables, [Option<&str>; 2])] = &[
         (&[], [None, None]),
         (&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")], [None, None]),
         (&[("OTEL_EXPORTER_OTLP_HEADERS", "a=b"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")], [None, None]),
@@ -294,6 +297,9 @@ fn every_error_is_told_at_once_and_once() {
     let wanted =
         ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "COMPRESSION", "ENDPOINT", "HEADERS", "METRICS_ENDPOINT"];
     assert_eq!(places, wanted.map(|option| format!("OTEL_EXPORTER_OTLP_{option}")));
+    let told =
+        read(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"), ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2")]);
+    assert_eq!(told.expect_err("both are wrong").0.len(), 2);
 }
 
 #[test]

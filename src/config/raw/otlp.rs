@@ -102,7 +102,8 @@ pub struct RawOtlpMetrics {
     /// What is said of all, for metrics alone. An endpoint here turns pushing on.
     #[serde(flatten)]
     pub receiver: RawOtlpReceiver,
-    /// Whether metrics are pushed. `/metrics` is served either way.
+    /// Whether metrics are pushed. Without it, they are once an endpoint is named for them alone. `/metrics` is served either
+    /// way.
     #[schemars(extend("default" = false))]
     pub push: Option<bool>,
     /// Time between two pushes.
