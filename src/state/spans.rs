@@ -44,21 +44,31 @@ pub(super) async fn append(
     spans: &[SpanRecord],
     now: Micros,
 ) -> Result<(), sqlx::Error> {
-    for batch in spans.chunks(SPANS_A_BATCH) {
-        let mut body = String::new();
-        for span in batch {
-            body.push_str(&serde_json::to_string(span).expect("a span is plain data with text keys"));
-            body.push('\n');
-        }
-        sqlx::query("insert into span_batch (collector, queued, spans, body) values (?, ?, ?, ?)")
+    let mut batches = spans.chunks(SPANS_A_BATCH).map(|batch| (batch.len() as i64, written(batch)));
+    let mut next = batches.next();
+    while let Some((count, body)) = next {
+        let insert = sqlx::query("insert into span_batch (collector, queued, spans, body) values (?, ?, ?, ?)")
             .bind(collector)
             .bind(now)
-            .bind(batch.len() as i64)
+            .bind(count)
             .bind(body)
-            .execute(&mut *connection)
-            .await?;
+            .execute(&mut *connection);
+        // SQLite has a thread of its own: while it stores this batch, the next is written down here.
+        let (inserted, following) = tokio::join!(insert, async { batches.next() });
+        inserted?;
+        next = following;
     }
     Ok(())
+}
+
+/// Spans as they are stored.
+fn written(spans: &[SpanRecord]) -> String {
+    let mut body = String::new();
+    for span in spans {
+        body.push_str(&serde_json::to_string(span).expect("a span is plain data with text keys"));
+        body.push('\n');
+    }
+    body
 }
 
 impl State {
