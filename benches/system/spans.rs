@@ -13,6 +13,8 @@ use crate::table::{Table, mebibytes, middle};
 const PART: u64 = 25;
 /// Rounds of each way to send, in turn with the others.
 const ROUNDS: usize = 3;
+/// Pairs of catching up, one with our own traces and one without.
+const PAIRS: usize = 8;
 /// Pairs of small collections, one with and one without.
 const SMALL_READS: usize = 41;
 /// New rows for each of them: the trickle of an application in use.
@@ -132,9 +134,12 @@ pub async fn tracing(cluster: &Cluster, table: &mut Table) {
     let database = filled(cluster, rows).await;
     catch_up(&setup(&database), rows, None).await;
     let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        for (setup, times) in [setup(&database), setup(&database).with("otlp", &own)].iter().zip(&mut times) {
-            times.push(catch_up(setup, rows, None).await.counted);
+    for round in 0..PAIRS {
+        // Who comes second may have it easier or harder, so they change places.
+        for with in [round % 2, 1 - round % 2] {
+            let plain = setup(&database);
+            let setup = if with == 1 { plain.with("otlp", &own) } else { plain };
+            times[with].push(catch_up(&setup, rows, None).await.counted);
         }
     }
     let [without, with] = times.map(middle);
