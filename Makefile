@@ -39,8 +39,9 @@ test:
 	tests/install.sh
 	INSTA_UPDATE=no $(CARGO) test
 
-# About nine minutes. It prints figures and asserts none; ROWMETRY_BENCH_ROWS=1000000 is quicker, and
-# ROWMETRY_BENCH_ONLY=applications,presence runs those parts alone.
+# About eleven minutes. It prints figures and asserts none; ROWMETRY_BENCH_ROWS=1000000 is quicker, and
+# ROWMETRY_BENCH_ONLY=spans,tracing runs those parts of `system` alone: memory, applications, presence, scrapes, catching_up, share,
+# collection, spans, tracing.
 bench:
 	tests/install.sh bench
 	$(CARGO) bench --bench encode --bench system

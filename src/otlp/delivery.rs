@@ -28,6 +28,10 @@ const MENDING_PAUSE: Duration = Duration::from_secs(60);
 /// How long spans that are kept in memory alone are sent on when the process is told to stop.
 const LAST_SPANS_WITHIN: Duration = Duration::from_secs(2);
 
+/// Spans that are taken out of the state together once they are done with, since each time waits for the disk: what a
+/// crash may make be sent a second time, beside the request under way.
+const FORGOTTEN_TOGETHER: u64 = 4096;
+
 /// Takes spans to a receiver, some at a time.
 pub struct Sender {
     transport: Transport,
@@ -137,21 +141,36 @@ impl Sender {
     }
 }
 
+/// Batches that are done with and are in the state still.
+#[derive(Default)]
+struct Done {
+    batches: Vec<i64>,
+    /// Their spans, those included that could not be read.
+    spans: u64,
+    unreadable: u64,
+}
+
 /// Sends what waits in the state, for ever.
 pub struct Delivery {
     sender: Sender,
     state: Arc<State>,
     queue: Arc<SpanQueue>,
     failures: u32,
-    /// The first spans of a batch that are done with, while the rest of it waits.
-    partly: Option<(i64, usize)>,
+    /// The place in the queue up to which everything is done with.
+    through: i64,
+    /// What is done with and in the state still.
+    done: Done,
+    /// The first spans of the batch behind `through` that are done with, while the rest of it waits.
+    partly: usize,
+    /// What comes next in the queue, read while the request before was on its way.
+    ahead: Option<Vec<QueuedSpans>>,
 }
 
 impl Delivery {
     /// Prepares to send what waits in the state.
     pub fn new(sender: Sender, state: Arc<State>, queue: Arc<SpanQueue>) -> Self {
         sender.metrics.limited(queue.limit());
-        Delivery { sender, state, queue, failures: 0, partly: None }
+        Delivery { sender, state, queue, failures: 0, through: 0, done: Done::default(), partly: 0, ahead: None }
     }
 
     /// Sends until told to stop. What then waits in a state that survives is sent by the next run.
@@ -173,10 +192,13 @@ impl Delivery {
                 },
             }
         }
-        if !self.state.is_persistent() {
+        if self.state.is_persistent() {
+            // The next run would send it again; a state that cannot be written was told of by the collectors.
+            let _ = self.forget().await;
+        } else {
             let last = async { while self.send_some().await == Some(Duration::ZERO) {} };
             let _ = tokio::time::timeout(LAST_SPANS_WITHIN, last).await;
-            let left = self.queue.queued();
+            let left = self.queue.queued().saturating_sub(self.done.spans);
             if left > 0 {
                 tracing::warn!(spans = left, "spans were not sent and are lost, since there is no state directory");
             }
@@ -196,56 +218,71 @@ impl Delivery {
     }
 
     async fn try_send_some(&mut self) -> Result<Option<Duration>, StateError> {
-        let batches = self.state.queued_spans(0, self.sender.batch_spans).await?;
+        let batches = match self.ahead.take() {
+            Some(batches) => batches,
+            None => self.state.queued_spans(self.through, self.sender.batch_spans).await?,
+        };
         let oldest = batches.first().map(|batch| batch.queued as f64 / 1e6);
         self.sender.metrics.queued(self.queue.queued(), oldest);
         if batches.is_empty() {
             return Ok(None);
         }
-        let rest = |batch: &QueuedSpans| self.partly.filter(|(id, _)| *id == batch.id).map_or(0, |(_, done)| done);
         let spans: Vec<(Origin<'_>, &SpanRecord)> = batches
             .iter()
-            .flat_map(|batch| batch.spans.iter().skip(rest(batch)).map(|span| (Origin::of(&batch.collector), span)))
+            .flat_map(|batch| batch.spans.iter().map(|span| (Origin::of(&batch.collector), span)))
+            .skip(self.partly)
             .collect();
-        let before = batches.first().map_or(0, rest);
-        let sent = self.sender.send(&spans).await;
-        self.forget(&batches, before + sent.done).await?;
-        match sent.held {
-            Some(held) => Ok(Some(self.hold(&held))),
-            None => {
-                if self.failures > 0 {
-                    tracing::info!("the receiver of traces takes spans again");
-                    self.failures = 0;
-                }
-                Ok(Some(Duration::ZERO))
-            }
+        let last = batches.last().map_or(self.through, |batch| batch.id);
+        let read = async {
+            // A receiver in trouble is sent the same again first. Nor is a state that cannot be read told of here: the next
+            // turn reads again, and tells.
+            let wanted = self.failures == 0;
+            if wanted { self.state.queued_spans(last, self.sender.batch_spans).await.ok() } else { None }
+        };
+        let (sent, ahead) = tokio::join!(self.sender.send(&spans), read);
+        // When there was nothing, it is asked again, since spans may have come since.
+        let ahead = ahead.filter(|batches| !batches.is_empty() && sent.held.is_none());
+        self.settle(&batches, self.partly + sent.done);
+        if ahead.is_none() || self.done.spans >= FORGOTTEN_TOGETHER.min(self.queue.limit() / 4) {
+            self.forget().await?;
         }
+        if let Some(held) = sent.held {
+            return Ok(Some(self.hold(&held)));
+        }
+        if self.failures > 0 {
+            tracing::info!("the receiver of traces takes spans again");
+            self.failures = 0;
+        }
+        self.ahead = ahead;
+        Ok(Some(Duration::ZERO))
     }
 
-    /// Takes the batches out of the state that are done with as a whole. Of one that is done with in part, that is
-    /// remembered until the process ends.
-    async fn forget(&mut self, batches: &[QueuedSpans], mut done: usize) -> Result<(), StateError> {
-        let mut whole: Vec<&QueuedSpans> = Vec::new();
-        self.partly = None;
+    /// Remembers that so many of the first spans are done with. What is done with of a batch in part is remembered until
+    /// the process ends.
+    fn settle(&mut self, batches: &[QueuedSpans], mut done: usize) {
+        self.partly = 0;
         for batch in batches {
             if batch.spans.len() > done {
-                self.partly = Some((batch.id, done));
+                self.partly = done;
                 break;
             }
             done -= batch.spans.len();
-            whole.push(batch);
+            self.through = batch.id;
+            self.done.batches.push(batch.id);
+            self.done.spans += batch.spans.len() as u64 + batch.unreadable;
+            self.done.unreadable += batch.unreadable;
         }
-        if whole.is_empty() {
-            return Ok(());
+    }
+
+    /// Takes out of the state what is done with.
+    async fn forget(&mut self) -> Result<(), StateError> {
+        self.state.forget_spans(&self.done.batches).await?;
+        let done = std::mem::take(&mut self.done);
+        if done.unreadable > 0 {
+            self.sender.metrics.given_up(GivenUp::Unreadable, done.unreadable);
+            tracing::error!(spans = done.unreadable, "spans in the state could not be read back and are lost");
         }
-        let ids: Vec<i64> = whole.iter().map(|batch| batch.id).collect();
-        self.state.forget_spans(&ids).await?;
-        let unreadable: u64 = whole.iter().map(|batch| batch.unreadable).sum();
-        if unreadable > 0 {
-            self.sender.metrics.given_up(GivenUp::Unreadable, unreadable);
-            tracing::error!(spans = unreadable, "spans in the state could not be read back and are lost");
-        }
-        self.queue.release(whole.iter().map(|batch| batch.spans.len() as u64 + batch.unreadable).sum());
+        self.queue.release(done.spans);
         Ok(())
     }
 

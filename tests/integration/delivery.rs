@@ -335,3 +335,45 @@ async fn prometheus_leads_from_a_number_to_the_span_of_a_row() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_before_a_pause_or_a_stop_is_not_sent_again() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(20_000)).await;
+    let receiver = OtlpReceiver::start();
+    receiver.behave(Behaviour::Delay(Duration::from_millis(50)));
+    let came = async |spans: u64| {
+        eventually(PATIENCE, "spans come", async || match receiver.span_count() {
+            came if came >= spans => Ok(()),
+            came => Err(format!("{came} of {spans}")),
+        })
+        .await;
+    };
+    // Several requests to what the state keeps as one, so that a pause comes in its midst.
+    let setup = sending_to(&database, &receiver.http_url(), "http/protobuf");
+    let otlp = setup.settings["otlp"].replace("own: false", "own: false, batch_spans: 100");
+    let setup = setup.with("otlp", otlp);
+    let exporter = setup.spawn();
+    for paused_after in [150, 650] {
+        came(paused_after).await;
+        receiver.behave_times(Behaviour::Status { code: 503, retry_after: Some("1".into()) }, 1);
+        came(paused_after + 250).await;
+        receiver.behave(Behaviour::Delay(Duration::from_millis(50)));
+    }
+    came(3000).await;
+    let spans = receiver.spans();
+    assert_eq!(by_number(&spans).len(), spans.len(), "a pause makes nothing come twice");
+    assert!(exporter.terminate().success());
+    receiver.behave(Behaviour::Accept);
+    let _exporter = setup.spawn();
+    eventually(DEADLINE, "every row has its span", async || {
+        let found = by_number(&receiver.spans()).len();
+        if found == 20_000 { Ok(()) } else { Err(format!("{found}")) }
+    })
+    .await;
+    let spans = receiver.spans();
+    expect_truth(&database, &spans).await;
+    // What the state keeps as one is sent again as one when the stop came in its midst.
+    assert!(spans.len() <= 20_512, "{} were sent again", spans.len() - 20_000);
+}
