@@ -28,7 +28,7 @@ use crate::config::SourceSettings;
 use crate::family::Micros;
 use crate::pack::System;
 use crate::source::spend::Spend;
-use crate::source::trace::Peer;
+use crate::source::trace::{Peer, row_by_row};
 use crate::source::{
     CursorMode, Deletions, Examination, Moment, Rows, RowsPage, RowsQuery, RowsRange, SnapshotQuery, Source,
     WindowCount,
@@ -171,7 +171,7 @@ impl PostgresSource {
         doing: &str,
     ) -> Result<T, Failure> {
         let span = self.peer.asked("SELECT", table);
-        let body = body.instrument(span.clone());
+        let body = row_by_row(body);
         let result = match tokio::time::timeout(self.statement_timeout * statements + GRACE, body).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(refused(&span, &error, doing)),

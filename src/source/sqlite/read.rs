@@ -12,6 +12,7 @@ use super::cells::Cell;
 use super::query::{Statement, micros, quote, quote_table};
 use super::table::Table;
 use crate::family::Micros;
+use crate::source::trace::row_by_row;
 use crate::telemetry::{Failure, Reason};
 
 /// First word of a position by rowid: then the rowid and the keys of its row.
@@ -134,7 +135,7 @@ pub async fn now(connection: &mut SqliteConnection) -> Result<Micros, Failure> {
 pub async fn fetch(connection: &mut SqliteConnection, statement: &Statement) -> Result<Vec<SqliteRow>, Failure> {
     let query = sqlx::query(AssertSqlSafe(statement.text.as_str())).persistent(false);
     let query = statement.values.iter().fold(query, |query, value| value.bind(query));
-    query.fetch_all(connection).await.map_err(|error| failure(&error))
+    row_by_row(query.fetch_all(connection)).await.map_err(|error| failure(&error))
 }
 
 /// Appends cells of a row.
