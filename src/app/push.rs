@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::watch;
@@ -11,13 +10,10 @@ use tokio::task::JoinHandle;
 use crate::config::Settings;
 use crate::family::Micros;
 use crate::otlp::Transport;
-use crate::otlp::push::{self, LAST_PUSH_WITHIN, Push};
+use crate::otlp::push::{self, LAST_PUSH_WITHIN, Push, UNDER_WAY_WITHIN};
 use crate::schedule::clock;
 use crate::store::Store;
 use crate::telemetry::Metrics;
-
-/// Time that a request under way gets to end before the last push begins.
-const UNDER_WAY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Metrics that are pushed.
 pub(super) struct Pushing {

@@ -31,8 +31,11 @@ use crate::telemetry::metrics::push::{PointOutcome, PushMetrics, RequestOutcome}
 use ledger::{Due, Ledger};
 
 /// Time that the last push, at the end of the process, may take: a receiver that is well answers in less, and one that is not
-/// must not hold up the end.
-pub const LAST_PUSH_WITHIN: Duration = Duration::from_secs(5);
+/// must not hold up the end. Container engines kill after ten seconds, and others end after this.
+pub const LAST_PUSH_WITHIN: Duration = Duration::from_secs(3);
+
+/// Time that a push under way gets when the process ends. A receiver that does not answer in it does not get a last push.
+pub const UNDER_WAY_WITHIN: Duration = Duration::from_secs(2);
 
 /// Pause before a request is sent again the first time; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -106,7 +109,14 @@ pub async fn run(push: Push, to: impl Deliver, process_start: Micros, mut stop: 
         let now = Instant::now();
         next = (next + interval).max(now);
         if pusher.not_before.is_none_or(|not_before| not_before <= now) {
-            pusher.push(next, Some(&mut stop)).await;
+            let mut told = stop.clone();
+            tokio::select! {
+                () = pusher.push(next, Some(&mut stop)) => {}
+                () = too_long_after(&mut told) => {
+                    tracing::warn!(within = ?UNDER_WAY_WITHIN, "a push of metrics by OTLP was under way and did not end in time");
+                    return;
+                }
+            }
         }
     }
     let last = pusher.push(Instant::now() + LAST_PUSH_WITHIN, None);
@@ -292,6 +302,12 @@ impl<D: Deliver> Pusher<D> {
             }
         }
     }
+}
+
+/// Waits until a push under way may take no longer.
+async fn too_long_after(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::time::sleep(UNDER_WAY_WITHIN).await;
 }
 
 /// Waits, unless it is told to stop meanwhile.

@@ -367,14 +367,18 @@ async fn a_receiver_that_hangs_does_not_hold_up_the_end() {
         batch_points: 10,
     };
     let otlp = OtlpSettings::default();
-    let (stop, told) = watch::channel(false);
-    let (store, metrics) = (scene.store.clone(), scene.metrics.clone());
-    let push = Push::new(settings, &otlp, "host:1", "1", store, metrics, Arc::new(|| START));
-    let task = tokio::spawn(run(push, Hanging, START, told));
-    stop.send_replace(true);
-    let began = Instant::now();
-    task.await.expect("it ends");
-    assert_eq!(began.elapsed().as_secs(), LAST_PUSH_WITHIN.as_secs());
+    // Before the first push, and while one is under way.
+    for (until, within) in [(Duration::ZERO, LAST_PUSH_WITHIN), (INTERVAL * 3 / 2, UNDER_WAY_WITHIN)] {
+        let (stop, told) = watch::channel(false);
+        let (store, metrics) = (scene.store.clone(), scene.metrics.clone());
+        let push = Push::new(settings.clone(), &otlp, "host:1", "1", store, metrics, Arc::new(|| START));
+        let task = tokio::spawn(run(push, Hanging, START, told));
+        tokio::time::sleep(until).await;
+        stop.send_replace(true);
+        let began = Instant::now();
+        tokio::time::timeout(INTERVAL, task).await.expect("it ends in time").expect("it ends");
+        assert_eq!(began.elapsed().as_secs(), within.as_secs());
+    }
 }
 
 mod deltas {
