@@ -124,17 +124,29 @@ impl<'o> Of<'o, '_> {
         if let Some((word, _)) = self.said(|said| said.protocol.as_deref()) {
             return named(word);
         }
-        let Some((text, name)) = self.variable("PROTOCOL") else { return Some(OtlpProtocol::default()) };
-        let word = text.to_ascii_lowercase();
-        let protocol = named(&word);
-        if protocol.is_none() {
-            let message = match word.as_str() {
-                "http/json" => "JSON is not spoken; set http/protobuf, which receivers take at the same URL, or grpc",
-                _ => "expected http/protobuf or grpc",
-            };
-            self.reading.error(Place::Variable(name), message);
+        let protocol = self.understood("PROTOCOL", named, |word| match word {
+            "http/json" => "JSON is not spoken; http/protobuf, which receivers take at the same URL, applies unless another variable says grpc",
+            _ => "expected http/protobuf or grpc; it is ignored",
+        });
+        Some(protocol.unwrap_or_default())
+    }
+
+    /// What the first of an option's variables says that is understood. By the specification others are told and ignored
+    /// ("Environment Variable Specification", "Enum"): they may be set for every application of a cluster.
+    fn understood<T>(
+        &mut self,
+        option: &str,
+        meaning: impl Fn(&str) -> Option<T>,
+        complaint: impl Fn(&str) -> &'static str,
+    ) -> Option<T> {
+        for name in self.signal.variables(option) {
+            let Some(word) = self.reading.word(&name) else { continue };
+            match meaning(&word) {
+                Some(meant) => return Some(meant),
+                None => self.reading.warning(name, complaint(&word)),
+            }
         }
-        protocol
+        None
     }
 
     /// The endpoint as written, where it is written, and what is to be added to it over HTTP.
@@ -175,15 +187,8 @@ impl<'o> Of<'o, '_> {
         if let Some((word, _)) = self.said(|said| said.compression.as_deref()) {
             return word == "gzip";
         }
-        let Some((text, name)) = self.variable("COMPRESSION") else { return false };
-        match text.to_ascii_lowercase().as_str() {
-            "gzip" => true,
-            "none" => false,
-            _ => {
-                self.reading.error(Place::Variable(name), "expected gzip or none");
-                false
-            }
-        }
+        let meaning = |word: &str| ["gzip", "none"].contains(&word).then_some(word == "gzip");
+        self.understood("COMPRESSION", meaning, |_| "expected gzip or none; it is ignored").unwrap_or(false)
     }
 
     /// A request takes no longer than a push may, where a variable bounds that.

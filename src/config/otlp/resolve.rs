@@ -70,13 +70,22 @@ impl Resolve<'_, '_> {
 
     /// Whether spans of rows are sent, and whether our own.
     fn wants_traces(&mut self) -> (bool, bool) {
+        let is_named = receiver::is_named_in_file(self.raw, Signal::Traces).contains(&true);
         let by_default = match self.exporter("OTEL_TRACES_EXPORTER", &[]) {
             Exporter::Otlp => true,
-            Exporter::NotOtlp => false,
+            Exporter::NotOtlp => {
+                let is_open = self.raw.traces.rows.or(self.raw.traces.own).is_none();
+                if is_open && is_named {
+                    self.reading.warning(
+                        "OTEL_TRACES_EXPORTER",
+                        "no traces are sent, although the file names a receiver; `otlp.traces.rows` and `otlp.traces.own` go before it",
+                    );
+                }
+                false
+            }
             Exporter::Unset => {
                 let variables = Signal::Traces.variables("ENDPOINT");
-                receiver::is_named_in_file(self.raw, Signal::Traces).contains(&true)
-                    || variables.iter().any(|name| self.reading.text(name).is_some())
+                is_named || variables.iter().any(|name| self.reading.text(name).is_some())
             }
         };
         let raw = &self.raw.traces;
@@ -85,13 +94,21 @@ impl Resolve<'_, '_> {
 
     /// Metrics are on `/metrics` already, so an endpoint that is not for them alone does not have them pushed.
     fn wants_metrics(&mut self) -> bool {
+        let [is_named, _] = receiver::is_named_in_file(self.raw, Signal::Metrics);
         let by_default = match self.exporter("OTEL_METRICS_EXPORTER", &["prometheus"]) {
             Exporter::Otlp => true,
-            Exporter::NotOtlp => false,
+            Exporter::NotOtlp => {
+                if self.raw.metrics.push.is_none() && is_named {
+                    self.reading.warning(
+                        "OTEL_METRICS_EXPORTER",
+                        "no metrics are pushed, although the file names a receiver for them; `otlp.metrics.push` goes before it",
+                    );
+                }
+                false
+            }
             Exporter::Unset => {
                 let [variable, _] = Signal::Metrics.variables("ENDPOINT");
-                let [named, _] = receiver::is_named_in_file(self.raw, Signal::Metrics);
-                named || self.reading.text(&variable).is_some()
+                is_named || self.reading.text(&variable).is_some()
             }
         };
         self.raw.metrics.push.unwrap_or(by_default)

@@ -243,9 +243,6 @@ fn what_nothing_can_be_sent_with_is_an_error() {
         ("ENDPOINT", "http://u:hunter2@h:hunter2", "expected the receiver's URL"),
         ("ENDPOINT", "ftp://u:hunter2@h", "expected the receiver's URL"),
         ("TRACES_ENDPOINT", "hunter2", "expected the receiver's URL"),
-        ("PROTOCOL", "http/json", "JSON is not spoken; set http/protobuf"),
-        ("PROTOCOL", "hunter2", "expected http/protobuf or grpc"),
-        ("TRACES_PROTOCOL", "http", "expected http/protobuf or grpc"),
         ("HEADERS", "Bearer hunter2", "header 1: expected `name=value`"),
         ("HEADERS", "a=b,Bearer hunter2=x", "header 2: a header's name has letters"),
         ("HEADERS", "a=b,=hunter2", "header 2: a header's name has letters"),
@@ -256,8 +253,6 @@ fn what_nothing_can_be_sent_with_is_an_error() {
         ("HEADERS", "Content-Type=hunter2", "header 1: Rowmetry sets this header itself"),
         ("HEADERS", "grpc-timeout=hunter2", "header 1: Rowmetry sets this header itself"),
         ("TRACES_HEADERS", "hunter2", "header 1: expected `name=value`"),
-        ("COMPRESSION", "hunter2", "expected gzip or none"),
-        ("TRACES_COMPRESSION", "zstd", "expected gzip or none"),
         ("CERTIFICATE", "/hunter2", "there is no such file"),
         ("TRACES_CERTIFICATE", "/hunter2", "there is no such file"),
         ("CLIENT_CERTIFICATE", there, "its key is missing: set OTEL_EXPORTER_OTLP_CLIENT_KEY too"),
@@ -285,7 +280,6 @@ fn every_error_is_told_at_once_and_once() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "hunter2"),
         ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "hunter2"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
-        ("OTEL_EXPORTER_OTLP_COMPRESSION", "hunter2"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/hunter2"),
         ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "/hunter2"),
         ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/hunter2"),
@@ -294,12 +288,26 @@ fn every_error_is_told_at_once_and_once() {
     .expect_err("all of it is wrong");
     let mut places: Vec<&str> = told.0.iter().map(|complaint| complaint.place.as_str()).collect();
     places.sort_unstable();
-    let wanted =
-        ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "COMPRESSION", "ENDPOINT", "HEADERS", "METRICS_ENDPOINT"];
+    let wanted = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY", "ENDPOINT", "HEADERS", "METRICS_ENDPOINT"];
     assert_eq!(places, wanted.map(|option| format!("OTEL_EXPORTER_OTLP_{option}")));
-    let told =
-        read(&[ENDPOINT, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"), ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2")]);
-    assert_eq!(told.expect_err("both are wrong").0.len(), 2);
+}
+
+#[test]
+fn a_word_that_is_not_understood_gives_way_to_the_next_variable_and_to_the_default() {
+    use OtlpProtocol::{Grpc, HttpProtobuf};
+    for (own, all, protocol) in [
+        ("http", "", HttpProtobuf),
+        ("http/json", "http/json", HttpProtobuf),
+        ("hunter2", "GRPC", Grpc),
+        ("grpc", "hunter2", Grpc),
+    ] {
+        let variables = [("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", own), ("OTEL_EXPORTER_OTLP_PROTOCOL", all)];
+        assert_eq!(both(&variables).0.endpoint.protocol, protocol, "{variables:?}");
+    }
+    for (own, all, gzip) in [("zstd", "gzip", true), ("", "deflate", false), ("none", "hunter2", false)] {
+        let variables = [("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", own), ("OTEL_EXPORTER_OTLP_COMPRESSION", all)];
+        assert_eq!(both(&variables).0.endpoint.gzip, gzip, "{variables:?}");
+    }
 }
 
 #[test]
@@ -335,6 +343,9 @@ fn what_else_is_not_understood_is_a_warning_with_what_applies() {
             "expected a whole number of milliseconds from 0 to 2147483647; 10s applies",
         ),
         ("OTEL_EXPORTER_OTLP_METRICS_TIMEOUT", "hunter2", "expected a whole number of milliseconds"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "JSON is not spoken; http/protobuf, which receivers take"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "hunter2", "expected http/protobuf or grpc; it is ignored"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd", "expected gzip or none; it is ignored"),
         ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "hunter2", "expected cumulative, delta or lowmemory"),
         ("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "hunter2", "expected explicit_bucket_histogram"),
         ("OTEL_RESOURCE_ATTRIBUTES", "a=b,hunter2", "expected name=value,name=value in percent encoding; none of it"),

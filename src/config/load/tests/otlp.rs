@@ -118,6 +118,19 @@ fn the_file_says_what_is_sent() {
         ];
         assert_eq!(found, *wanted, "{otlp} {variables:?}");
     }
+    // That a variable goes before an endpoint of the file is told, unless the file says so itself.
+    let both = "{endpoint: 'http://h', metrics: {endpoint: 'http://h'}}";
+    let warnings = good(both, &none).warnings;
+    for (warning, wanted) in warnings.iter().zip([
+        "OTEL_TRACES_EXPORTER: no traces are sent, although the file names a receiver; `otlp.traces.rows` and `otlp.traces.own`",
+        "OTEL_METRICS_EXPORTER: no metrics are pushed, although the file names a receiver for them; `otlp.metrics.push`",
+    ]) {
+        assert!(warning.starts_with(wanted), "{warnings:?}");
+    }
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    for quiet in ["{}", "{endpoint: 'http://h', traces: {rows: true, own: false}}"] {
+        assert!(good(quiet, &none).warnings.is_empty(), "{quiet}");
+    }
 }
 
 #[test]
@@ -212,7 +225,7 @@ fn everything_that_is_wrong_with_otlp_is_told_at_once() {
          headers_file: FOLDER/bad\n    exemplar: true\n    client_certificate_file: FOLDER/none\n    client_key_file: FOLDER/own.key\n  \
          metrics:\n    push: yes please\n    interval: 0s\n    temporality: lowmemory\n    histograms: none\n    headers: {}\n    \
          headers_file: FOLDER/headers\n    timeout: soon",
-        &[("OTEL_METRICS_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/hunter2"), ("OTEL_EXPORTER_OTLP_COMPRESSION", "x")],
+        &[("OTEL_METRICS_EXPORTER", "otlp"), ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/hunter2")],
     )
     .expect_err("all of it is wrong");
     let wanted = [
@@ -243,8 +256,6 @@ fn everything_that_is_wrong_with_otlp_is_told_at_once() {
         "c.yaml:28: otlp.metrics.histograms: expected one of explicit, exponential",
         "c.yaml:30: otlp.metrics.headers_file: both `headers` and `headers_file`",
         "c.yaml:31: otlp.metrics.timeout: expected a length of time: a number",
-        // The file's word is wrong and taken out, so the variable's is looked at.
-        "environment: OTEL_EXPORTER_OTLP_COMPRESSION: expected gzip or none",
     ];
     for wanted in wanted {
         assert!(told.iter().any(|told| told.starts_with(wanted)), "{wanted}\nnot in {told:#?}");
