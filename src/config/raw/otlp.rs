@@ -109,7 +109,9 @@ pub struct RawOtlpMetrics {
     /// Time between two pushes.
     #[schemars(with = "Option<Duration>", extend("default" = "60s"))]
     pub interval: Option<String>,
-    /// Whether values are those since the start (`cumulative`) or those since the last push (`delta`).
+    /// Whether values are those since the start (`cumulative`) or those since the last push (`delta`). `delta` does not tell what
+    /// was counted between the last push and a restart, nor what was caught up after a downtime by a series that was there
+    /// before it; and it tells twice what a push held whose answer was lost. Sums of `cumulative` are exact.
     #[schemars(extend("enum" = ["cumulative", "delta"], "default" = "cumulative"))]
     pub temporality: Option<String>,
     /// Whether histograms have the pack's buckets (`explicit`) or exponential ones (`exponential`).
