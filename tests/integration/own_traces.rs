@@ -189,6 +189,8 @@ async fn a_scrape_and_a_health_check_are_part_of_one_trace_with_those_who_ask_an
         let reply = http::get(address, "/metrics", &[("Traceparent", &traceparent)]).await.expect("a reply");
         assert_eq!(reply.status, 200);
     }
+    let [first, second] = [3, 4].map(|number| format!("00-{number:032x}-{caller}-01"));
+    http::get(address, "/", &[("traceparent", &first), ("traceparent", &second)]).await.expect("a reply");
     exporter.get("/healthz", "*/*").await.expect("a reply");
     exporter.get("/nowhere", "*/*").await.expect("a reply");
     exporter.get("/api/status", "*/*").await.expect("a reply");
@@ -210,6 +212,7 @@ async fn a_scrape_and_a_health_check_are_part_of_one_trace_with_those_who_ask_an
     }
     assert!(spans.iter().all(|span| span.trace != left), "who asked said that it is not sent");
     assert_eq!(one(&spans, "GET /api/status").parent, "", "nobody named a trace");
+    assert_eq!(one(&spans, "GET /").parent, "", "two traces were named");
     assert!(spans.iter().all(|span| !span.whole.contains("healthz") && !span.whole.contains("nowhere")));
 
     let request = spans.iter().find(|span| span.name == "GET").expect("the endpoint was asked");
