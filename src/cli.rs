@@ -256,10 +256,22 @@ pub fn load_settings(options: &CommonOptions) -> Result<Settings, ConfigErrors> 
 /// # Errors
 /// Everything that is wrong with the configuration, when it has to be read.
 pub fn listen_address(options: &CommonOptions) -> Result<SocketAddr, ConfigErrors> {
-    match options.listen.as_deref().and_then(|listen| listen.parse().ok()) {
-        Some(address) => Ok(address),
-        None => load_settings(options).map(|settings| settings.listen),
+    listen_address_in(options, &|name| std::env::var(name).ok())
+}
+
+/// What is amiss with OpenTelemetry's variables alone does not count: it says nothing of where we listen, and a certificate that is
+/// not there at the moment is no reason to end a container that serves.
+fn listen_address_in(
+    options: &CommonOptions,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<SocketAddr, ConfigErrors> {
+    if let Some(address) = options.listen.as_deref().and_then(|listen| listen.parse().ok()) {
+        return Ok(address);
     }
+    let without = |name: &str| if name.starts_with("OTEL_") { None } else { variable(name) };
+    let settings = config::load(&options.into(), variable)
+        .or_else(|errors| config::load(&options.into(), &without).map_err(|_| errors))?;
+    Ok(settings.listen)
 }
 
 /// Whether a person looks at standard output and wants colours there.

@@ -86,6 +86,20 @@ fn a_healthcheck_needs_no_more_than_the_address() {
 }
 
 #[test]
+fn variables_of_opentelemetry_do_not_keep_a_health_check_from_its_address() {
+    let otel = |name: &str| match name {
+        "DATABASE_URL" => Some("postgres://h/d".to_owned()),
+        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some("otel:4317".to_owned()),
+        _ => None,
+    };
+    let options = CommonOptions::default();
+    assert!(config::load(&(&options).into(), &otel).is_err(), "nothing can be sent with it");
+    assert_eq!(listen_address_in(&options, &otel), Ok(SocketAddr::from(([127, 0, 0, 1], 9469))));
+    let told = listen_address_in(&options, &|name| otel(name).map(|_| "hunter2".to_owned())).expect_err("bad");
+    assert_eq!(told.0.len(), 2, "everything is told where the rest is wrong too: {told}");
+}
+
+#[test]
 fn help_reads_well() {
     insta::assert_snapshot!(Cli::command().term_width(100).render_long_help().to_string());
 }
