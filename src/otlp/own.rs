@@ -22,7 +22,7 @@ use opentelemetry_sdk::trace::{Sampler as SdkSampler, SpanExporter as Export};
 use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
 
-use super::transport::{BadEndpoint, Transport};
+use super::transport::{Answer, BadEndpoint, Transport};
 use crate::config::otlp::{OtlpEndpoint, OtlpSettings, Sampler, TraceSettings};
 use crate::source::http::credentials;
 use crate::telemetry::metrics::{OwnSpans, SpanOutcome};
@@ -59,14 +59,14 @@ impl OwnTraces {
         if to.propagate {
             traces::propagate();
         }
-        let why = Why::default();
-        let exporter = exporter(&to.endpoint, &why)?;
-        Ok(Some(OwnTraces::over(exporter, why, settings, to, sampler, version)))
+        let said = Said::default();
+        let exporter = exporter(&to.endpoint, &said)?;
+        Ok(Some(OwnTraces::over(exporter, said, settings, to, sampler, version)))
     }
 
     fn over<E: Export + 'static>(
         exporter: E,
-        why: Why,
+        said: Said,
         settings: &OtlpSettings,
         to: &TraceSettings,
         sampler: Sampler,
@@ -80,7 +80,7 @@ impl OwnTraces {
             .build();
         let counted = Counted {
             inner: Arc::new(exporter),
-            why,
+            said,
             runtime: Handle::current(),
             // The SDK tries again for as long as an export may take; the last attempt has its own time.
             limit: to.endpoint.timeout * 2,
@@ -139,7 +139,7 @@ fn resource(settings: &OtlpSettings, version: &'static str) -> Resource {
 
 /// The SDK's exporter over our transport. What it reads of OpenTelemetry's variables by itself was read before, with the file, so
 /// each of them is said.
-fn exporter(endpoint: &OtlpEndpoint, why: &Why) -> Result<SpanExporter, BadEndpoint> {
+fn exporter(endpoint: &OtlpEndpoint, said: &Said) -> Result<SpanExporter, BadEndpoint> {
     let transport = Transport::new(endpoint)?;
     let built = match transport.channel() {
         None => {
@@ -150,7 +150,7 @@ fn exporter(endpoint: &OtlpEndpoint, why: &Why) -> Result<SpanExporter, BadEndpo
                 .with_protocol(Protocol::HttpBinary)
                 .with_endpoint(uri.to_string())
                 .with_timeout(endpoint.timeout)
-                .with_http_client(SdkClient { transport, why: why.clone() });
+                .with_http_client(SdkClient { transport, said: said.clone() });
             if endpoint.gzip { builder.with_compression(Compression::Gzip) } else { builder }.build()
         }
         Some(channel) => {
@@ -174,11 +174,11 @@ fn exporter(endpoint: &OtlpEndpoint, why: &Why) -> Result<SpanExporter, BadEndpo
 /// Sends the SDK's requests over our transport.
 struct SdkClient {
     transport: Transport,
-    why: Why,
+    said: Said,
 }
 
-/// Why no answer came to the last request, which the SDK does not pass on.
-type Why = Arc<Mutex<Option<String>>>;
+/// What the last request came to, which the SDK does not pass on: why no answer came, or what the receiver refused of it.
+type Said = Arc<Mutex<Option<Answer>>>;
 
 impl std::fmt::Debug for SdkClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -200,7 +200,11 @@ impl HttpClient for SdkClient {
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT_TEXT));
         *request.headers_mut() = headers;
         let answer = self.transport.send(request).await;
-        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = answer.as_ref().err().map(ToString::to_string);
+        let said = match &answer {
+            Ok(response) => self.transport.meaning_of_traces(response),
+            Err(unanswered) => Answer::Later { after: None, why: unanswered.to_string() },
+        };
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
         Ok(answer?)
     }
 }
@@ -212,7 +216,7 @@ impl HttpClient for SdkClient {
 #[derive(Debug)]
 struct Counted<E> {
     inner: Arc<E>,
-    why: Why,
+    said: Said,
     runtime: Handle,
     limit: Duration,
     spans: OwnSpans,
@@ -228,27 +232,31 @@ impl<E: Export + 'static> Export for Counted<E> {
         let result = match sending.await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(OTelSdkError::Timeout(limit)),
+            Err(error) if error.is_cancelled() => {
+                Err(OTelSdkError::InternalFailure("the process ended before".to_owned()))
+            }
             Err(_) => Err(OTelSdkError::InternalFailure("sending broke off".to_owned())),
         };
         // Only now is there room again: what is being sent is kept as long.
         self.waiting.fetch_sub(spans, Ordering::Relaxed);
-        match &result {
-            Ok(()) => {
-                self.spans.add(SpanOutcome::Sent, spans as u64);
-                if self.failing.swap(false, Ordering::Relaxed) {
-                    tracing::info!("our own traces are accepted again");
-                }
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (failed, why) = match (&result, said) {
+            (Ok(()), Some(Answer::Partial { rejected, message })) => {
+                let rejected = rejected.min(spans as u64);
+                (rejected, (rejected > 0).then(|| format!("{rejected} of {spans} spans were refused: {message}")))
             }
-            Err(error) => {
-                self.spans.add(SpanOutcome::Failed, spans as u64);
-                if !self.failing.swap(true, Ordering::Relaxed) {
-                    let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).take();
-                    tracing::warn!(
-                        error = %why.unwrap_or_else(|| words(error)),
-                        "our own traces are not accepted; they are dropped until they are"
-                    );
-                }
+            (Ok(()), _) => (0, None),
+            (Err(_), Some(answer)) if answer.why().is_some() => (spans as u64, answer.why().map(str::to_owned)),
+            (Err(error), _) => (spans as u64, Some(words(error))),
+        };
+        self.spans.add(SpanOutcome::Sent, spans as u64 - failed);
+        self.spans.add(SpanOutcome::Failed, failed);
+        match why {
+            None if self.failing.swap(false, Ordering::Relaxed) => tracing::info!("our own traces are accepted again"),
+            Some(why) if !self.failing.swap(true, Ordering::Relaxed) => {
+                tracing::warn!(error = %why, "our own traces are not accepted; they are dropped until they are");
             }
+            _ => {}
         }
         result
     }

@@ -59,6 +59,19 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// Why a request was not taken, for people.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Answer::Accepted | Answer::Partial { .. } => None,
+            Answer::Later { why, .. }
+            | Answer::TooLarge { why }
+            | Answer::Refused { why }
+            | Answer::Misconfigured { why } => Some(why),
+        }
+    }
+}
+
 /// The endpoint cannot be used as it is configured.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -138,6 +151,14 @@ impl Transport {
         match &self.way {
             Way::Http(way) => way.send(request).await,
             Way::Grpc(_) => Err(Unanswered("this receiver is spoken to by gRPC".into())),
+        }
+    }
+
+    /// What an answer to spans that [`Transport::send`] brought means.
+    pub fn meaning_of_traces(&self, response: &hyper::Response<Bytes>) -> Answer {
+        match &self.way {
+            Way::Http(way) => self.told(way.meaning::<ExportTraceServiceResponse>(response)),
+            Way::Grpc(_) => Answer::Accepted,
         }
     }
 

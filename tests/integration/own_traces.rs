@@ -269,6 +269,28 @@ async fn a_receiver_that_is_gone_or_silent_delays_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_receiver_refuses_of_a_batch_is_told() {
+    let receiver = OtlpReceiver::start();
+    receiver.behave(Behaviour::Partial { rejected: 1, message: "too old".to_owned() });
+    let endpoint = Hostile::plain(json("200 OK", r#"{"status": "healthy"}"#));
+    let mut setup = Setup::of(&endpoint.url("/")).sourced("packs", "[endpoint]");
+    setup = traced(setup, &receiver, Transport::Http);
+    setup.variables.insert("OTEL_EXPORTER_OTLP_HEADERS".into(), "x-other=1".into());
+    let exporter = setup.start().await;
+    exporter
+        .scrapes("what was refused is counted", |scrape| {
+            let of = |outcome: &str| scrape.sum(OWN_SPANS, &[("outcome", outcome)]);
+            if of("failed") > 0.0 && of("sent") > 0.0 { Ok(()) } else { Err("not yet".to_owned()) }
+        })
+        .await;
+    exporter.logs("spans were refused: too old").await;
+    assert!(exporter.terminate().success());
+    for request in receiver.requests() {
+        assert_eq!(request.headers.get("x-other"), None, "the file has headers of its own");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lines_of_a_collection_name_its_trace() {
     let receiver = OtlpReceiver::start();
     let database = Cluster::shared().database().await;

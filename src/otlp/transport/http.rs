@@ -94,8 +94,7 @@ impl HttpWay {
         };
         let body = if came.is_whole { inflated(&response.headers, came.bytes) } else { Some(came.bytes) };
         let body = body.unwrap_or_default();
-        let reply = Reply { status: response.status, headers: &response.headers, body: &body };
-        if response.status.is_success() { reply.success::<R>(&self.secrets) } else { refusal(&reply, &self.secrets) }
+        self.reply::<R>(Reply { status: response.status, headers: &response.headers, body: &body })
     }
 
     /// Sends a request that is whole already.
@@ -105,6 +104,16 @@ impl HttpWay {
             return Err(Unanswered(format!("the answer broke off, or has more than {ANSWER_LIMIT} bytes")));
         }
         Ok(response.map(|came| Bytes::from(came.bytes)))
+    }
+
+    /// What an answer means whose body is whole; `R` is what it is written as.
+    pub(super) fn meaning<R: Message + Default + Into<Taken>>(&self, response: &Response<Bytes>) -> Answer {
+        let body = inflated(response.headers(), response.body().to_vec()).unwrap_or_default();
+        self.reply::<R>(Reply { status: response.status(), headers: response.headers(), body: &body })
+    }
+
+    fn reply<R: Message + Default + Into<Taken>>(&self, reply: Reply<'_>) -> Answer {
+        if reply.status.is_success() { reply.success::<R>(&self.secrets) } else { refusal(&reply, &self.secrets) }
     }
 
     fn request(&self, mut body: Vec<u8>) -> Request<Full<Bytes>> {

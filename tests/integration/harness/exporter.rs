@@ -41,6 +41,8 @@ pub struct Setup {
     pub sources: Vec<BTreeMap<String, String>>,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// Environment variables: name and value.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Setup {
@@ -54,7 +56,8 @@ impl Setup {
             ("packs".into(), format!("[\"{}\"]", packs.display())),
         ]);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, guard::free_port()));
-        Setup { folder, address, settings, sources: Vec::new(), arguments: Vec::new() }.source("app", url)
+        Setup { folder, address, settings, sources: Vec::new(), arguments: Vec::new(), variables: BTreeMap::new() }
+            .source("app", url)
     }
 
     /// Adds a source.
@@ -120,7 +123,7 @@ impl Setup {
     pub fn command(&self, verb: &[&str]) -> Command {
         let config = self.write();
         let mut command = guard::command_as(None, BINARY, self.folder.path());
-        command.args(verb).arg("--config").arg(config).args(&self.arguments);
+        command.args(verb).arg("--config").arg(config).args(&self.arguments).envs(&self.variables);
         command
     }
 
