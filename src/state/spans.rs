@@ -71,12 +71,13 @@ impl State {
         let failed = |source| StateError::Database { doing: "read", source };
         let mut connection = self.connection.lock().await;
         // Each batch has one span at least.
+        // Which they are is told by what is small: the bodies of all that waits would be a hundred megabytes, each time.
         let rows = sqlx::query(
-            "select id, collector, spans, body, queued from (select *, sum(spans) over (order by id) \
-             as through from (select * from span_batch where id > ? order by id limit ?)) where through - spans < ? order by id",
+            "select id, collector, spans, body, queued from span_batch where id > ?1 and id <= (select max(id) from \
+             (select id, spans, sum(spans) over (order by id) as through from \
+             (select id, spans from span_batch where id > ?1 order by id limit ?2)) where through - spans < ?2) order by id",
         )
         .bind(after)
-        .bind(enough as i64)
         .bind(enough as i64)
         .fetch_all(&mut *connection)
         .await
