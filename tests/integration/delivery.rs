@@ -7,6 +7,16 @@ use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
+use rowmetry::collector::Changes;
+use rowmetry::config::OtlpSettings;
+use rowmetry::config::otlp::{OtlpEndpoint, OtlpProtocol, RowSpanSettings};
+use rowmetry::otlp::SpanQueue;
+use rowmetry::otlp::delivery::{Delivery, Sender};
+use rowmetry::otlp::encode::spans::Applications;
+use rowmetry::span::{SpanId, SpanKind, SpanRecord, TraceId};
+use rowmetry::state::State;
+use rowmetry::telemetry::Metrics;
+
 use super::harness::exporter::PATIENCE;
 use super::harness::otlp::{Behaviour, OtlpReceiver, ReceivedSpan, Transport};
 use super::harness::otlp_python::OtlpPython;
@@ -203,6 +213,87 @@ async fn a_span_that_is_refused_costs_no_other() {
                 }
             })
             .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_span_at_which_the_receiver_fails_for_ever_costs_no_other() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(300)).await;
+    database.run("update works set kind = 'poison' where id in (7, 250)").await;
+    for (transport, protocol) in [(Transport::Http, "http/protobuf"), (Transport::Grpc, "grpc")] {
+        let receiver = OtlpReceiver::start();
+        receiver.behave(Behaviour::FailAtSpansNamed("work poison".into()));
+        let exporter = sending_to(&database, &receiver.url_of(transport), protocol).start().await;
+        exporter
+            .scrapes("both are given up", |scrape| {
+                let given_up = scrape.get("rowmetry_spans_given_up_total", &[("reason", "failing")]);
+                let queued = scrape.get("rowmetry_spans_queued", &[]);
+                if (given_up, queued) == (Some(2.0), Some(0.0)) {
+                    Ok(())
+                } else {
+                    Err(format!("{given_up:?} {queued:?}"))
+                }
+            })
+            .await;
+        assert_eq!(by_number(&receiver.spans()).len(), 298, "{protocol}");
+        assert!(exporter.log_text().contains("a bug at spans named work poison"), "{}", exporter.log_text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_fails_at_everything_for_long_costs_no_span() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(300)).await;
+    let receiver = OtlpReceiver::start();
+    receiver.behave(Behaviour::Status { code: 500, retry_after: None });
+    let exporter = sending_to(&database, &receiver.http_url(), "http/protobuf").start().await;
+    eventually(PATIENCE, "it is asked beyond the first pauses", async || match receiver.requests().len() {
+        8.. => Ok(()),
+        asked => Err(format!("{asked} requests")),
+    })
+    .await;
+    receiver.behave(Behaviour::Accept);
+    let spans = receiver.wait_for_spans(300, PATIENCE).await;
+    expect_truth(&database, &spans).await;
+    assert_eq!(exporter.scrape().await.sum("rowmetry_spans_given_up_total", &[]), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_of_which_nobody_told_are_sent_too() {
+    let receiver = OtlpReceiver::start();
+    let state = Arc::new(State::open(None).await.expect("it opens"));
+    let metrics = Metrics::new("1.2.3");
+    let url = format!("{}/v1/traces", receiver.http_url());
+    let endpoint = OtlpEndpoint::new(url.parse().expect("a URL"), OtlpProtocol::HttpProtobuf);
+    let transport = rowmetry::otlp::Transport::new(&endpoint).expect("a good endpoint");
+    let applications = Applications::new(&OtlpSettings::default(), &RowSpanSettings::default(), "1.2.3");
+    let sender = Sender::new(transport, applications, metrics.delivery(), 10);
+    let (_stop, told) = tokio::sync::watch::channel(false);
+    tokio::spawn(Delivery::new(sender, state.clone(), Arc::new(SpanQueue::new(100, 0))).run(told));
+    for number in 1..=2 {
+        let span = SpanRecord {
+            trace: TraceId([number; 16]),
+            span: SpanId([number; 8]),
+            parent: None,
+            name: "work".into(),
+            kind: SpanKind::Internal,
+            start: 1,
+            end: 2,
+            error: None,
+            attributes: Vec::new(),
+        };
+        eventually(PATIENCE, "it has looked and found nothing", async || {
+            let shown = |name: &str| metrics.gather().iter().any(|family| family.name() == name);
+            let waits = shown("rowmetry_spans_oldest_queued_timestamp_seconds");
+            if shown("rowmetry_spans_queued") && !waits { Ok(()) } else { Err("not yet".to_owned()) }
+        })
+        .await;
+        let changes = Changes { cursor: "{}".into(), spans: vec![span], ..Changes::default() };
+        state.save("s/p/c", &changes, 50).await.expect("it writes");
+        receiver.wait_for_spans(number.into(), PATIENCE).await;
     }
 }
 
