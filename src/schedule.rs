@@ -14,6 +14,7 @@ mod packs;
 mod rows_job;
 mod run;
 mod snapshot_job;
+mod spans_aside;
 mod start;
 mod trace;
 

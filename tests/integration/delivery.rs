@@ -358,6 +358,92 @@ async fn a_receiver_that_hangs_delays_no_count_and_the_queue_has_its_bound() {
     assert_eq!(by_number(&spans).len(), 1000, "what had room comes in the end");
 }
 
+/// A pack whose spans need more than its metric: a column and another table.
+const NEEDY: &str = "
+app: needy
+title: Needy
+detect: [tasks]
+collectors:
+  - name: tasks
+    rows:
+      table: tasks
+      key: id
+      time: done_at
+      columns:
+        kind: t.kind
+        seconds: t.seconds
+        place: (select p.name from places p where p.id = t.place_id)
+    metrics:
+      - {counter: tasks_total, help: Rows of tasks., labels: [kind]}
+    spans:
+      - {name: task, duration: seconds, attributes: {task.place: place}}
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_spans_alone_need_costs_no_metric_where_it_is_missing_or_forbidden() {
+    const TASKS: &str = "create table tasks (id bigint generated always as identity primary key, \
+        done_at timestamptz not null default clock_timestamp(), kind text not null";
+    const PLACES: &str = "create table places (id bigint primary key, name text not null)";
+    const INSERT: &str = "insert into tasks (kind) select 'a' from generate_series(1, 30)";
+    for (case, script, mend) in [
+        (
+            "a column",
+            format!(
+                "{TASKS}, seconds float8 default 1); {PLACES}; grant select on all tables in schema public to ROLE"
+            ),
+            "alter table tasks add place_id bigint",
+        ),
+        (
+            "a table",
+            format!(
+                "{TASKS}, seconds float8 default 1, place_id bigint); grant select on all tables in schema public to ROLE"
+            ),
+            "create table places (id bigint primary key, name text not null); grant select on places to ROLE",
+        ),
+        (
+            "a grant of a column",
+            format!(
+                "{TASKS}, seconds float8 default 1, place_id bigint); {PLACES}; grant select on places to ROLE; \
+                 grant select (id, done_at, kind, xmin) on tasks to ROLE"
+            ),
+            "grant select on tasks to ROLE",
+        ),
+    ] {
+        let database = Cluster::shared().database().await;
+        let (role, url) = database.role("reader").await;
+        database.run(script.replace("ROLE", &role)).await;
+        database.run(INSERT).await;
+        let receiver = OtlpReceiver::start();
+        let otlp = format!("{{endpoint: \"{}\", traces: {{own: false}}}}", receiver.http_url());
+        let setup = Setup::of(&url).with("otlp", otlp).sourced("start", "now");
+        let packs = setup.folder.write("needy.yaml", NEEDY);
+        let setup = setup.with("packs", format!("[\"{}\"]", packs.display()));
+        let exporter = setup.start().await;
+        exporter.reads_again().await;
+        database.run(INSERT).await;
+        let scrape = exporter
+            .scrapes(case, |scrape| match scrape.get("tasks_total", &[("kind", "a")]) {
+                Some(30.0) => Ok(()),
+                other => Err(format!("{other:?} rows")),
+            })
+            .await;
+        let skipped = [("collector", "tasks"), ("reason", "columns_unread")];
+        assert_eq!(scrape.sum("rowmetry_spans_skipped_total", &skipped), 30.0, "{case}");
+        assert!(exporter.log_text().contains("counted without spans"), "{case}: {}", exporter.log_text());
+        drop(exporter);
+        database.run(mend.replace("ROLE", &role)).await;
+        let exporter = setup.start().await;
+        database.run(INSERT).await;
+        receiver.wait_for_spans(30, PATIENCE).await;
+        exporter
+            .scrapes(case, |scrape| match scrape.get("tasks_total", &[("kind", "a")]) {
+                Some(60.0) => Ok(()),
+                other => Err(format!("{other:?} rows")),
+            })
+            .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_receiver_that_shares_no_code_with_us_reads_the_same() {
     let database = Cluster::shared().database().await;
