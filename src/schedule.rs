@@ -14,7 +14,6 @@ mod packs;
 mod rows_job;
 mod run;
 mod snapshot_job;
-mod spans_aside;
 mod start;
 mod trace;
 

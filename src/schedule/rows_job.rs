@@ -3,6 +3,8 @@
 //! Whatever goes wrong, the collector in memory is what the state holds: when a page could not be written, it is made
 //! anew from the state before the next run.
 
+mod spans_aside;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +25,8 @@ use crate::telemetry::{Failure, Reason};
 
 use super::gate::Gate;
 use super::run::Run;
-use super::spans_aside::{Aside, FailedReads};
 use super::{Context, clock, trace};
+use spans_aside::{Aside, FailedReads};
 
 /// A rows collector and what it takes to make it anew.
 pub struct RowsJob {
@@ -220,47 +222,6 @@ impl RowsJob {
                 Ok(None)
             }
             (Err(failure), _) => Err(failure),
-        }
-    }
-
-    /// Reads without the columns that spans alone need, if the read may have failed for those: no metric is absent for what
-    /// a span would have told. The failure stands if that fails too.
-    async fn read_without_spans(
-        &mut self,
-        failure: Failure,
-        collector: &mut RowsCollector,
-        begun: Option<&Moment>,
-        id: &CollectorId,
-        context: &Context,
-    ) -> Result<RowsPage, Failure> {
-        let mut query = self.query.clone();
-        query.keep_columns(&pack::lint::metric_columns(&self.definition));
-        let is_less = !self.definition.metrics.is_empty() && query.columns.len() < self.query.columns.len();
-        if !is_less || !self.failed.may_be_of_spans(failure.reason) {
-            return Err(failure);
-        }
-        let Some(spans) = self.spans.take() else { return Err(failure) };
-        let whole = std::mem::replace(&mut self.query, query);
-        let bare = async {
-            let mut bare = self.made_from_state(id, context).await?;
-            if let Some(moment) = begun {
-                bare.begin(moment);
-            }
-            let page = self.source.read_rows(&self.query, &bare.next_range()).await?;
-            Ok::<_, Failure>((bare, page))
-        };
-        match bare.await {
-            Ok((bare, page)) => {
-                tracing::warn!(collector = %id, "its rows are counted without spans: {failure}");
-                *collector = bare;
-                self.aside = Some(Aside::new(whole, spans, &failure));
-                Ok(page)
-            }
-            Err(_) => {
-                self.query = whole;
-                self.spans = Some(spans);
-                Err(failure)
-            }
         }
     }
 
