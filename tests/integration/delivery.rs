@@ -17,7 +17,8 @@ use rowmetry::span::{SpanId, SpanKind, SpanRecord, TraceId};
 use rowmetry::state::State;
 use rowmetry::telemetry::Metrics;
 
-use super::harness::exporter::PATIENCE;
+use super::harness::exporter::{Exporter, PATIENCE};
+use super::harness::exposition::Scrape;
 use super::harness::otlp::{Behaviour, OtlpReceiver, ReceivedSpan, Transport};
 use super::harness::otlp_python::OtlpPython;
 use super::harness::{Cluster, Database, Setup, eventually};
@@ -442,6 +443,60 @@ async fn what_spans_alone_need_costs_no_metric_where_it_is_missing_or_forbidden(
             })
             .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_outlives_its_source_a_time_without_traces_and_a_smaller_queue() {
+    async fn counts(exporter: &Exporter, rows: f64) -> Scrape {
+        let all = |scrape: &Scrape| scrape.of("works_total", &[]).map(|(_, value)| value).sum::<f64>();
+        let counted = |scrape: &Scrape| if all(scrape) == rows { Ok(()) } else { Err(format!("{}", all(scrape))) };
+        exporter.scrapes(&format!("{rows} rows are counted"), counted).await
+    }
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    let receiver = OtlpReceiver::start();
+    let one = sending_to(&database, &receiver.http_url(), "http/protobuf");
+    receiver.stop();
+    let exporter = one.clone().source("twin", &database.url).start().await;
+    database.run(&insert(100)).await;
+    counts(&exporter, 200.0).await;
+
+    // Its source goes while its spans wait.
+    one.write();
+    exporter.process.signal("HUP");
+    counts(&exporter, 100.0).await;
+    database.run(&insert(50)).await;
+    counts(&exporter, 150.0).await;
+    exporter.terminate();
+
+    // Without traces rows count as they did, and make no spans.
+    let mut without = one.clone();
+    without.settings.remove("otlp");
+    let exporter = without.start().await;
+    database.run(&insert(10)).await;
+    counts(&exporter, 160.0).await;
+    exporter.terminate();
+
+    // More waits than may wait now: nothing comes, nothing goes.
+    let otlp = one.settings["otlp"].replace("own: false", "own: false, queue_spans: 20");
+    let exporter = one.with("otlp", otlp).start().await;
+    database.run(&insert(5)).await;
+    let scrape = counts(&exporter, 165.0).await;
+    assert_eq!(scrape.sum("rowmetry_spans_skipped_total", &[("reason", "queue_full")]), 5.0);
+    assert_eq!(scrape.get("rowmetry_spans_queued", &[]), Some(250.0));
+    receiver.start_again();
+    receiver.wait_for_spans(250, PATIENCE).await;
+    exporter
+        .scrapes("nothing waits", |scrape| match scrape.get("rowmetry_spans_queued", &[]) {
+            Some(0.0) => Ok(()),
+            waiting => Err(format!("{waiting:?} wait")),
+        })
+        .await;
+    database.run(&insert(7)).await;
+    let found = by_number(&receiver.wait_for_spans(257, PATIENCE).await);
+    let of =
+        |rows: std::ops::RangeInclusive<i64>| rows.map(|row| found.get(&row).map_or(0, BTreeSet::len)).sum::<usize>();
+    assert_eq!([of(1..=100), of(101..=150), of(151..=165), of(166..=172)], [200, 50, 0, 7]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
