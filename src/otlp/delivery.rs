@@ -186,6 +186,8 @@ pub struct Delivery {
     queue: Arc<SpanQueue>,
     failures: u32,
     told_to_mend: bool,
+    /// Since when the oldest span waits, in seconds since 1970.
+    oldest: Option<f64>,
     /// The first spans of a batch that are done with, while the rest of it waits.
     partly: Option<(i64, usize)>,
 }
@@ -194,7 +196,7 @@ impl Delivery {
     /// Prepares to send what waits in the state.
     pub fn new(sender: Sender, state: Arc<State>, queue: Arc<SpanQueue>) -> Self {
         sender.metrics.limited(queue.limit());
-        Delivery { sender, state, queue, failures: 0, told_to_mend: false, partly: None }
+        Delivery { sender, state, queue, failures: 0, told_to_mend: false, oldest: None, partly: None }
     }
 
     /// Sends until told to stop. What then waits in a state that survives is sent by the next run.
@@ -207,7 +209,7 @@ impl Delivery {
             match pause {
                 Some(Duration::ZERO) => {}
                 Some(pause) => tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
+                    () = self.rest(pause) => {}
                     _ = stop.wait_for(|stop| *stop) => break,
                 },
                 None => tokio::select! {
@@ -227,6 +229,18 @@ impl Delivery {
         }
     }
 
+    /// Waits, and meanwhile tells how much there is to send.
+    async fn rest(&self, pause: Duration) {
+        let end = Instant::now() + pause;
+        while tokio::time::timeout_at(end, self.queue.told()).await.is_ok() {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        self.sender.metrics.queued(self.queue.queued(), self.oldest);
+    }
+
     /// Sends the oldest spans. Returns the pause before the next; none when nothing waits.
     async fn send_some(&mut self) -> Option<Duration> {
         match self.try_send_some().await {
@@ -244,8 +258,8 @@ impl Delivery {
         // What keeps failing by itself is told by another one that does not.
         let enough = self.sender.batch_spans + usize::from(is_stuck);
         let batches = self.state.queued_spans(0, enough).await?;
-        let oldest = batches.first().map(|batch| batch.queued as f64 / 1e6);
-        self.sender.metrics.queued(self.queue.queued(), oldest);
+        self.oldest = batches.first().map(|batch| batch.queued as f64 / 1e6);
+        self.tell();
         if batches.is_empty() {
             return Ok(None);
         }

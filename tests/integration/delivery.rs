@@ -431,6 +431,9 @@ async fn what_spans_alone_need_costs_no_metric_where_it_is_missing_or_forbidden(
         let skipped = [("collector", "tasks"), ("reason", "columns_unread")];
         assert_eq!(scrape.sum("rowmetry_spans_skipped_total", &skipped), 30.0, "{case}");
         assert!(exporter.log_text().contains("counted without spans"), "{case}: {}", exporter.log_text());
+        let check = setup.command(&["check"]).output().expect("it can be started");
+        let told = String::from_utf8_lossy(&check.stdout);
+        assert!(told.contains("Its rows are counted without spans"), "{case}: {told}");
         drop(exporter);
         database.run(mend.replace("ROLE", &role)).await;
         let exporter = setup.start().await;
@@ -497,6 +500,25 @@ async fn what_waits_outlives_its_source_a_time_without_traces_and_a_smaller_queu
     let of =
         |rows: std::ops::RangeInclusive<i64>| rows.map(|row| found.get(&row).map_or(0, BTreeSet::len)).sum::<usize>();
     assert_eq!([of(1..=100), of(101..=150), of(151..=165), of(166..=172)], [200, 50, 0, 7]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_pause_does_not_hide_how_much_waits() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(5)).await;
+    let receiver = OtlpReceiver::start();
+    receiver.behave(Behaviour::Status { code: 503, retry_after: Some("3600".into()) });
+    let exporter = sending_to(&database, &receiver.http_url(), "http/protobuf").start().await;
+    receiver.wait_for_requests(1, PATIENCE).await;
+    database.run(&insert(100)).await;
+    exporter
+        .scrapes("all that waits is told", |scrape| match scrape.get("rowmetry_spans_queued", &[]) {
+            Some(105.0) => Ok(()),
+            waiting => Err(format!("{waiting:?} wait")),
+        })
+        .await;
+    assert_eq!(receiver.requests().len(), 1, "it is not asked meanwhile");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
