@@ -39,8 +39,9 @@ test:
 	tests/install.sh
 	INSTA_UPDATE=no $(CARGO) test
 
-# About nine minutes. It prints figures and asserts none; ROWMETRY_BENCH_ROWS=1000000 is quicker, and
-# ROWMETRY_BENCH_ONLY=applications,presence runs those parts alone.
+# About eleven minutes. It prints figures and asserts none; ROWMETRY_BENCH_ROWS=1000000 is quicker, and
+# ROWMETRY_BENCH_ONLY=spans,tracing runs those parts of `system` alone: memory, applications, presence, scrapes, catching_up, share,
+# collection, spans, tracing.
 bench:
 	tests/install.sh bench
 	$(CARGO) bench --bench encode --bench system
@@ -53,9 +54,10 @@ docs:
 	$(BIN) schema pack > target/docs/pack.json
 	$(BIN) docs configuration > target/docs/configuration.md
 	$(BIN) docs metrics > target/docs/metrics.md
+	$(BIN) docs spans > target/docs/spans.md
 	$(BIN) docs self-metrics > target/docs/self-metrics.md
 	mv target/docs/config.json target/docs/pack.json docs/schema/
-	mv target/docs/configuration.md target/docs/metrics.md target/docs/self-metrics.md docs/
+	mv target/docs/*.md docs/
 
 demo:
 	$(CARGO) run -- demo

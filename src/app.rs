@@ -2,9 +2,12 @@
 //!
 //! It decides nothing about rows or metrics. Beside the schedule it alone may read the clock.
 
+mod backfill;
 mod check;
 mod demo;
+mod past;
 mod push;
+mod replay;
 mod self_metrics;
 mod sending;
 mod state;
@@ -30,8 +33,11 @@ use crate::store::{Board, Store};
 use crate::telemetry::metrics::{Metrics, OwnSpans, ReloadOutcome};
 use crate::web::{self, WebState};
 
+pub use backfill::{BackfillRequest, backfill};
 pub use check::check;
 pub use demo::{DemoRequest, demo};
+pub use past::{PackChoice, PastRequest};
+pub use replay::{ReplayRequest, replay};
 pub use self_metrics::self_metrics;
 pub use state::{forget_state, list_state, reset_state};
 
@@ -50,10 +56,7 @@ pub type Load = Box<dyn Fn() -> Result<Settings, String> + Send + Sync>;
 /// # Errors
 /// When the state cannot be used or the address cannot be listened at.
 pub async fn serve(settings: Settings, load: Load, own_spans: Option<&OwnSpans>) -> anyhow::Result<()> {
-    let mut app = App::start(settings).await?;
-    if let Some(spans) = own_spans {
-        app.context.metrics.own_spans(spans);
-    }
+    let mut app = App::start(settings, own_spans).await?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut stop = Stop::listen()?;
     loop {
@@ -118,7 +121,7 @@ impl App {
     ///
     /// # Errors
     /// When the state cannot be used or the address cannot be listened at.
-    pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
+    pub(crate) async fn start(settings: Settings, own_spans: Option<&OwnSpans>) -> anyhow::Result<Self> {
         let process_start = clock::now();
         let listener = TcpListener::bind(settings.listen)
             .await
@@ -127,6 +130,9 @@ impl App {
         let state = Arc::new(State::open(settings.state_dir.as_deref()).await?);
         let metrics = Arc::new(Metrics::new(VERSION));
         metrics.state_persistent(state.is_persistent());
+        if let Some(spans) = own_spans {
+            metrics.own_spans(spans);
+        }
         metrics.configured(seconds());
         for warning in &settings.otlp.warnings {
             tracing::warn!("{warning}");

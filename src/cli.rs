@@ -4,6 +4,7 @@
 //! business of other modules.
 
 pub mod healthcheck;
+mod past;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -15,6 +16,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{self, ConfigErrors, Overrides, Settings, Shard};
 use crate::telemetry::log::LogFormat;
 
+pub use past::{BackfillOptions, PastOptions, ReplayOptions};
+
 const EXAMPLES: &str = "\
 Examples:
   DATABASE_URL=postgres://rowmetry@db.example/shop rowmetry
@@ -23,6 +26,10 @@ Examples:
       Say what would be read, what is missing, and the SQL of a role that may read just that.
   rowmetry --config rowmetry.yaml --state-dir /var/lib/rowmetry
       Serve several databases; counts survive restarts.
+  OTEL_EXPORTER_OTLP_ENDPOINT=http://tempo.example:4318 rowmetry --state-dir /var/lib/rowmetry
+      Send a span for each row that its pack makes one of, too.
+  rowmetry backfill --from 2026-11-01 --to now > out.om
+      Write the history of the counters, for Prometheus.
   rowmetry demo
       See it work: a database with live traffic, nothing to install.
 
@@ -32,6 +39,7 @@ Environment:
   ROWMETRY_STATE_DIR    --state-dir       ROWMETRY_INTERVAL     --interval
   ROWMETRY_SHARD        --shard
   ROWMETRY_LOG_FORMAT   --log-format      RUST_LOG              --log
+  OTEL_…                OpenTelemetry's own: where traces and metrics are sent, and how
   NO_COLOR              no colours in the log and in `check`";
 
 /// What was asked for on the command line.
@@ -54,6 +62,10 @@ pub enum Command {
     Demo(DemoOptions),
     /// Look at what was counted, or begin anew.
     State(StateOptions),
+    /// Write the past as OpenMetrics.
+    Backfill(BackfillOptions),
+    /// Send the spans of the past again.
+    Replay(ReplayOptions),
     /// Print a JSON Schema.
     Schema(SchemaKind),
     /// Print a generated page of the manual.
@@ -218,6 +230,8 @@ pub enum SchemaKind {
 pub enum DocsPage {
     /// Every metric of the built-in packs.
     Metrics,
+    /// Every span that the built-in packs make of rows.
+    Spans,
     /// Every metric about Rowmetry itself.
     SelfMetrics,
     /// Every setting.
@@ -291,6 +305,24 @@ enum Verb {
     Demo(DemoOptions),
     /// Look at what was counted, or begin anew
     State(StateOptions),
+    /// Write the history of the counters, for Prometheus, before it first looked
+    ///
+    /// Reads the rows of a window of time and writes OpenMetrics with time stamps to standard output: each counter and histogram
+    /// begins at 0 at --from and has a sample every --step. `promtool tsdb create-blocks-from openmetrics` makes blocks of
+    /// it. It reads beside a running Rowmetry, whose counts it does not touch.
+    ///
+    /// Ends with 0 when all was read, 1 when something had to be left out, 2 when options or configuration are wrong.
+    #[command(after_long_help = past::BACKFILL_HELP)]
+    Backfill(BackfillOptions),
+    /// Send the spans of rows of a window of time again, to the OTLP endpoint
+    ///
+    /// For a receiver that lost them, or that was not there yet. Spans have the ids that they had or would have had. Reads beside
+    /// a running Rowmetry, whose counts and waiting spans it does not touch.
+    ///
+    /// Ends with 0 when the receiver has all of them, 1 when not, and then says how to go on; 2 when options or configuration
+    /// are wrong.
+    #[command(after_long_help = past::REPLAY_HELP)]
+    Replay(ReplayOptions),
     /// Print the JSON Schema of a file, for editors
     Schema {
         /// Which
@@ -314,6 +346,8 @@ impl From<Cli> for Invocation {
             Some(Verb::Check(options)) => Command::Check(options),
             Some(Verb::Demo(options)) => Command::Demo(options),
             Some(Verb::State(options)) => Command::State(options),
+            Some(Verb::Backfill(options)) => Command::Backfill(options),
+            Some(Verb::Replay(options)) => Command::Replay(options),
             Some(Verb::Schema { kind }) => Command::Schema(kind),
             Some(Verb::Docs { page }) => Command::Docs(page),
             Some(Verb::Healthcheck(options)) => Command::Healthcheck(options),
@@ -328,71 +362,4 @@ fn length_of_time(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    use super::*;
-
-    fn command(line: &str) -> Command {
-        let cli = Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{error}"));
-        Invocation::from(cli).command
-    }
-
-    #[test]
-    fn the_definition_holds_together() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn serving_needs_no_verb() {
-        let Command::Serve(bare) = command("rowmetry --config a.yaml --interval 5s") else { panic!("serve") };
-        assert_eq!(bare.common.config, Some("a.yaml".into()));
-        assert_eq!(bare.common.interval, Some(Duration::from_secs(5)));
-        assert_eq!(command("rowmetry serve --config a.yaml --interval 5s"), Command::Serve(bare));
-    }
-
-    #[test]
-    fn every_verb_is_understood() {
-        let Command::Check(check) = command("rowmetry check -c a.yaml --format json --source shop") else {
-            panic!("check")
-        };
-        assert_eq!((check.format, check.source.as_deref()), (ReportFormat::Json, Some("shop")));
-        let Command::Serve(serve) = command("rowmetry --shard 2/3") else { panic!("serve") };
-        assert_eq!(serve.part.shard, Some("2/3".parse().expect("a shard")));
-        let Command::Demo(demo) = command("rowmetry demo --duration 10m --seed 7 --rate 9 --listen 127.0.0.1:0") else {
-            panic!("demo")
-        };
-        assert_eq!((demo.duration, demo.seed, demo.rate), (Some(Duration::from_secs(600)), 7, 9));
-        let Command::State(state) = command("rowmetry state reset shop/plants --state-dir d") else { panic!("state") };
-        assert!(matches!(state.action, StateAction::Reset { id, .. } if id == "shop/plants"));
-        assert_eq!(command("rowmetry schema pack"), Command::Schema(SchemaKind::Pack));
-        assert_eq!(command("rowmetry docs metrics"), Command::Docs(DocsPage::Metrics));
-        assert!(matches!(command("rowmetry healthcheck --listen 127.0.0.1:1"), Command::Healthcheck(_)));
-    }
-
-    #[test]
-    fn options_of_another_verb_are_refused() {
-        for line in [
-            "rowmetry --interval 0s",
-            "rowmetry --interval soon",
-            "rowmetry --listen x check",
-            "rowmetry demo --rate 0",
-            "rowmetry --shard 4/3",
-            "rowmetry state list --shard 1/3",
-            "rowmetry state",
-        ] {
-            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
-        }
-    }
-
-    #[test]
-    fn a_healthcheck_needs_no_more_than_the_address() {
-        let options = CommonOptions { listen: Some("127.0.0.1:7".into()), ..CommonOptions::default() };
-        assert_eq!(listen_address(&options).map(|address| address.port()), Ok(7));
-    }
-
-    #[test]
-    fn help_reads_well() {
-        insta::assert_snapshot!(Cli::command().term_width(100).render_long_help().to_string());
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ pub mod cursor;
 pub mod exact;
 pub mod guard;
 pub mod histogram;
+pub mod history;
 pub mod observed;
 pub mod record;
 pub mod rows;
@@ -19,6 +20,7 @@ pub mod tally;
 
 pub use exact::Exact;
 pub use guard::{Guard, Replaced};
+pub use history::{PastFamily, PastSeries, RowsHistory, Steps};
 pub use observed::{Observations, ObservedCollector};
 pub use record::{Changes, Folded, StoredSeries};
 pub use rows::{RowsCollector, RowsSettings};

@@ -8,6 +8,7 @@ mod number;
 pub mod openmetrics;
 pub mod own;
 pub mod packed;
+pub mod past;
 pub mod protobuf;
 pub mod text;
 

@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use rowmetry::app::{self, DemoRequest};
 use rowmetry::cli::{
-    self, Command, CommonOptions, DocsPage, Invocation, LogOptions, ReportFormat, SchemaKind, ServeOptions,
-    ShardOptions, StateAction,
+    self, Command, CommonOptions, DocsPage, Invocation, LogOptions, PastOptions, ReportFormat, SchemaKind,
+    ServeOptions, ShardOptions, StateAction,
 };
-use rowmetry::config::Settings;
+use rowmetry::config::{self, OtlpSettings, Settings};
 use rowmetry::otlp::own::OwnTraces;
+use rowmetry::schedule::clock;
+use rowmetry::telemetry::metrics::OwnSpans;
 use rowmetry::{pack, reference, telemetry};
 
 /// Exit code for a wrong command line or configuration.
@@ -27,7 +29,7 @@ fn main() -> ExitCode {
 
 fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
     // What is logged while it serves may be part of a trace, and whether there are traces the configuration says.
-    if !matches!(command, Command::Serve(_))
+    if !matches!(command, Command::Serve(_) | Command::Demo(_))
         && let Err(error) = telemetry::log::start(log.log.as_deref(), log.log_format, None)
     {
         return Ok(bad_usage(&error));
@@ -40,6 +42,9 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
         Command::Docs(DocsPage::Metrics) => {
             print!("{}", reference::metrics(pack::builtin()?.iter().map(|pack| &**pack)));
         }
+        Command::Docs(DocsPage::Spans) => {
+            print!("{}", reference::spans(pack::builtin()?.iter().map(|pack| &**pack)));
+        }
         Command::Healthcheck(options) => {
             return Ok(match cli::listen_address(&options) {
                 Ok(address) => {
@@ -51,13 +56,18 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
         }
         Command::Serve(options) => return with_settings(&options.common, |settings| serve(settings, &log, &options)),
         Command::Demo(options) => {
+            let otlp = match config::otlp::from_environment(&|name| std::env::var(name).ok()) {
+                Ok(otlp) => otlp,
+                Err(errors) => return Ok(bad_usage(&errors)),
+            };
             let request = DemoRequest {
                 listen: options.listen,
                 seed: options.seed,
                 rate: options.rate,
                 duration: options.duration,
+                otlp: otlp.clone(),
             };
-            runtime()?.block_on(app::demo(request))?;
+            return traced(&otlp, &log, |runtime, spans| runtime.block_on(app::demo(request, spans)));
         }
         Command::Check(options) => {
             return with_settings(&options.common, |settings| {
@@ -69,38 +79,75 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
             });
         }
         Command::State(options) => return state(options.action),
+        Command::Backfill(options) => {
+            return past(&options.past, options.request(clock::now()), |settings, request| {
+                runtime()?.block_on(app::backfill(settings, &request, &mut std::io::stdout().lock()))
+            });
+        }
+        Command::Replay(options) => {
+            return past(&options.past, options.request(clock::now()), |settings, request| {
+                runtime()?.block_on(app::replay(settings, &request))
+            });
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Log and traces begin together, then everything else; the traces end last.
 fn serve(settings: Settings, log: &LogOptions, options: &ServeOptions) -> anyhow::Result<ExitCode> {
+    let otlp = settings.otlp.clone();
+    traced(&otlp, log, |runtime, spans| {
+        let settings = part(settings, &options.part);
+        let options = options.clone();
+        let load = Box::new(move || {
+            let settings = cli::load_settings(&options.common).map_err(|errors| errors.to_string())?;
+            Ok(part(settings, &options.part))
+        });
+        runtime.block_on(app::serve(settings, load, spans))
+    })
+}
+
+/// Log and traces begin together, then everything else; the traces end last.
+fn traced(
+    otlp: &OtlpSettings,
+    log: &LogOptions,
+    body: impl FnOnce(&tokio::runtime::Runtime, Option<&OwnSpans>) -> anyhow::Result<()>,
+) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let traces = {
         let _within = runtime.enter();
-        match OwnTraces::start(&settings.otlp, app::VERSION) {
+        match OwnTraces::start(otlp, app::VERSION) {
             Ok(traces) => traces,
             Err(error) => return Ok(bad_usage(&error)),
         }
     };
     let tracer = traces.as_ref().map(OwnTraces::tracer);
-    if let Err(error) = telemetry::log::start(log.log.as_deref(), log.log_format, tracer) {
+    let said = otlp.log_level.as_deref().map(telemetry::log::filter_with_otlp);
+    let filter = log.log.as_deref().filter(|filter| !filter.trim().is_empty()).or(said.as_deref());
+    if let Err(error) = telemetry::log::start(filter, log.log_format, tracer) {
         return Ok(bad_usage(&error));
     }
-    let settings = part(settings, &options.part);
-    let load = {
-        let options = options.clone();
-        Box::new(move || {
-            let settings = cli::load_settings(&options.common).map_err(|errors| errors.to_string())?;
-            Ok(part(settings, &options.part))
-        })
-    };
-    let served = runtime.block_on(app::serve(settings, load, traces.as_ref().map(OwnTraces::spans)));
+    let ended = body(&runtime, traces.as_ref().map(OwnTraces::spans));
     if let Some(traces) = traces {
         traces.stop();
     }
-    served?;
+    ended?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the past: ends well when everything asked for came to pass.
+fn past<R>(
+    options: &PastOptions,
+    request: Result<R, String>,
+    body: impl FnOnce(&Settings, R) -> anyhow::Result<bool>,
+) -> anyhow::Result<ExitCode> {
+    let request = match request {
+        Ok(request) => request,
+        Err(message) => return Ok(wrong(&message)),
+    };
+    with_settings(&options.common, |settings| {
+        let whole = body(&part(settings, &options.part), request)?;
+        Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    })
 }
 
 /// The part of the sources that this exporter reads.
@@ -144,7 +191,11 @@ fn with_settings(
 }
 
 fn bad_usage(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("{error}");
+    wrong(&error.to_string())
+}
+
+fn wrong(message: &str) -> ExitCode {
+    eprintln!("{message}");
     ExitCode::from(BAD_USAGE)
 }
 

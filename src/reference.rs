@@ -1,7 +1,9 @@
-//! The parts of the manual that are made from the program itself: metrics, settings, schemas.
+//! The parts of the manual that are made from the program itself: metrics, spans, settings, schemas.
 //!
 //! They are committed under `docs/` and a test compares them, so they cannot grow stale. Nothing here is written by hand
 //! that the program knows better.
+
+mod spans;
 
 use std::fmt::Write;
 
@@ -10,6 +12,8 @@ use serde_json::Value as Json;
 use crate::config::raw::RawConfig;
 use crate::family::{Family, Kind};
 use crate::pack::{Collector, Label, Metric, Pack, System};
+
+pub use spans::spans;
 
 /// What a generated file says of itself.
 const MADE_BY: &str = "<!-- Made by `make docs`; do not edit. -->\n\n";
@@ -272,6 +276,7 @@ mod tests {
             ("schema/config.json", config_schema()),
             ("schema/pack.json", pack_schema()),
             ("metrics.md", metrics(packs.iter().map(|pack| &**pack))),
+            ("spans.md", spans(packs.iter().map(|pack| &**pack))),
             ("configuration.md", configuration()),
         ] {
             assert!(committed(file) == made, "docs/{file} is stale; run `make docs`");

@@ -3,7 +3,10 @@
 //! Ids are hashes of what a row is, so that a row read again is the same span. It knows no wire format and no table,
 //! and carries no text of a row but attributes that a pack names and the personal-data guard let through.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::de::Visitor;
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use crate::family::{SpanContext, SpanId, TraceId};
 
@@ -27,7 +30,7 @@ pub enum SpanKind {
 }
 
 /// The value of an attribute.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum AttributeValue {
     /// True or false.
@@ -65,6 +68,41 @@ pub struct SpanRecord {
     /// Name and value of each attribute, as the pack orders them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<(String, AttributeValue)>,
+}
+
+/// What serde would derive takes each value for one of every kind in turn, and most of the time that it takes to read a span.
+impl<'de> Deserialize<'de> for AttributeValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOf;
+        impl Visitor<'_> for OneOf {
+            type Value = AttributeValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false, a number or a text")
+            }
+
+            fn visit_bool<E>(self, flag: bool) -> Result<AttributeValue, E> {
+                Ok(AttributeValue::Flag(flag))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<AttributeValue, E> {
+                Ok(AttributeValue::Integer(number))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<AttributeValue, E> {
+                Ok(i64::try_from(number).map_or(AttributeValue::Number(number as f64), AttributeValue::Integer))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<AttributeValue, E> {
+                Ok(AttributeValue::Number(number))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<AttributeValue, E> {
+                Ok(AttributeValue::Text(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(OneOf)
+    }
 }
 
 impl SpanRecord {

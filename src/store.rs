@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 pub use board::{Board, CollectorId, CollectorStatus, SourceStatus};
+pub use merge::source_label;
 
 use crate::family::Family;
 use crate::telemetry::Metrics;

@@ -16,6 +16,7 @@ mod applications;
 mod pages;
 mod presence;
 mod reads;
+mod spans;
 mod table;
 
 use parts::harness::Cluster;
@@ -51,6 +52,12 @@ async fn main() {
     }
     if wanted("collection") {
         reads::collection(&cluster, &mut table).await;
+    }
+    if wanted("spans") {
+        spans::spans(&cluster, &mut table).await;
+    }
+    if wanted("tracing") {
+        spans::tracing(&cluster, &mut table).await;
     }
     table.print();
 }

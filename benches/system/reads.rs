@@ -8,6 +8,8 @@ use crate::table::{Table, mebibytes, middle};
 
 /// Sizes of the table whose reads are timed; those above `ROWMETRY_BENCH_ROWS` are left out.
 const SIZES: [u64; 4] = [10_000, 100_000, 1_000_000, 5_000_000];
+/// Rows of the largest table unless `ROWMETRY_BENCH_ROWS` says otherwise.
+const LARGEST: u64 = 5_000_000;
 /// New rows for each timed read.
 const NEW_ROWS: u64 = 1000;
 /// Timed reads a size; the median counts.
@@ -21,11 +23,16 @@ const BACKLOG: u64 = 1_000_000;
 /// Rounds of catching up and of its rival, in turn.
 const ROUNDS: usize = 5;
 /// Time that any step may take.
-const PATIENCE: Duration = Duration::from_secs(900);
+pub const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Rows of the largest table.
+pub fn largest() -> u64 {
+    std::env::var("ROWMETRY_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(LARGEST)
+}
 
 /// Time of a read of 1,000 new rows against the size of the table.
 pub async fn collection(cluster: &Cluster, table: &mut Table) {
-    let largest = std::env::var("ROWMETRY_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok()).unwrap_or(5_000_000);
+    let largest = largest();
     let mut smallest_time = None;
     for size in SIZES.into_iter().filter(|size| *size <= largest) {
         // A database for each size, so that no size pays for the young rows of the one before.

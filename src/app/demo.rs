@@ -11,11 +11,12 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use crate::config::{OtlpSettings, Settings, SourceSettings, Start, Upstream, WebSettings, otlp};
+use crate::config::{OtlpSettings, Settings, SourceSettings, Start, Upstream, WebSettings};
 use crate::demo::{Place, Places, Progress, Traffic};
 use crate::pack::{self, Pack, System};
 use crate::schedule::clock;
 use crate::telemetry::State;
+use crate::telemetry::metrics::OwnSpans;
 
 use super::{App, Stop};
 
@@ -32,7 +33,7 @@ const ZERO_FIRST: Duration = Duration::from_secs(2);
 const PROGRESS: Duration = Duration::from_secs(2);
 
 /// What the demo was asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DemoRequest {
     /// Where to serve.
     pub listen: std::net::SocketAddr,
@@ -42,20 +43,21 @@ pub struct DemoRequest {
     pub rate: u32,
     /// When to end by itself.
     pub duration: Option<Duration>,
+    /// What is sent by OTLP.
+    pub otlp: OtlpSettings,
 }
 
-/// Runs the demo until its time is over or it is told to stop.
+/// Runs the demo until its time is over or it is told to stop. `own_spans` counts our own traces where they are sent.
 ///
 /// # Errors
-/// When OpenTelemetry's variables are amiss, the temporary database cannot be made or the address cannot be listened at.
-pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
-    let otlp = otlp::from_environment(&|name| std::env::var(name).ok())?;
+/// When the temporary database cannot be made or the address cannot be listened at.
+pub async fn demo(request: DemoRequest, own_spans: Option<&OwnSpans>) -> anyhow::Result<()> {
     let folder =
         tempfile::Builder::new().prefix("rowmetry-demo-").tempdir().context("cannot make a temporary folder")?;
     let mut stop = Stop::listen()?;
     let traffic = Traffic::prepare(folder.path(), request.seed, Arc::new(clock::now)).await?;
     let progress = traffic.progress();
-    let app = App::start(settings(&request, &traffic.places(), otlp)?).await?;
+    let app = App::start(settings(&request, &traffic.places())?, own_spans).await?;
     let address = app.address();
     say(&format!(
         "\n  Rowmetry's demo: made-up applications live in embedded databases, and these are their true metrics.\n\n\
@@ -100,7 +102,7 @@ pub async fn demo(request: DemoRequest) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn settings(request: &DemoRequest, places: &Places, otlp: OtlpSettings) -> anyhow::Result<Settings> {
+fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> {
     let packs = pack::builtin()?;
     let sources = sources(places, &packs);
     Ok(Settings {
@@ -112,7 +114,7 @@ fn settings(request: &DemoRequest, places: &Places, otlp: OtlpSettings) -> anyho
         limits: crate::config::Limits::default(),
         web: WebSettings::default(),
         zero_first: ZERO_FIRST,
-        otlp,
+        otlp: request.otlp.clone(),
     })
 }
 

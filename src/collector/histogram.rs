@@ -117,6 +117,11 @@ impl Distribution {
         self.counts.iter().sum()
     }
 
+    /// Counts by classic bucket, not cumulative, the last above every bound; and the exact sum.
+    pub fn parts(&self) -> (&[u64], Exact) {
+        (&self.counts, self.sum)
+    }
+
     /// The form in which it is published.
     pub fn published(&self) -> Histogram {
         let mut below = 0;

@@ -55,28 +55,37 @@ pub struct RowsCollector {
 }
 
 /// One metric and the cells it reads.
-struct Counted {
-    series: SeriesSet,
+pub(super) struct Counted {
+    pub(super) series: SeriesSet,
     definition: String,
-    labels: Vec<usize>,
-    value: Option<usize>,
+    pub(super) labels: Vec<usize>,
+    pub(super) value: Option<usize>,
+}
+
+impl Counted {
+    /// The metrics of a collector, without any series yet.
+    pub(super) fn all(
+        definition: &pack::Collector,
+        query: &RowsQuery,
+        limits: &Limits,
+        guard: &Arc<Guard>,
+    ) -> Vec<Counted> {
+        let first = query.key.len() + usize::from(query.transition.is_some());
+        let position = |name: &str| query.columns.iter().position(|(column, _)| column == name).map(|at| first + at);
+        let counted = |metric: &pack::Metric| Counted {
+            series: SeriesSet::new(metric, limits, guard.clone()),
+            definition: meaning(metric, query),
+            labels: metric.labels.iter().filter_map(|label| position(label.column())).collect(),
+            value: metric.value.as_deref().and_then(position),
+        };
+        definition.metrics.iter().map(counted).collect()
+    }
 }
 
 impl RowsCollector {
     /// Makes a collector that has not begun. The pack must have passed lint.
     pub fn new(definition: &pack::Collector, query: RowsQuery, settings: RowsSettings, guard: &Arc<Guard>) -> Self {
-        let first = query.key.len() + usize::from(query.transition.is_some());
-        let position = |name: &str| query.columns.iter().position(|(column, _)| column == name).map(|at| first + at);
-        let metrics = definition
-            .metrics
-            .iter()
-            .map(|metric| Counted {
-                series: SeriesSet::new(metric, &settings.limits, guard.clone()),
-                definition: meaning(metric, &query),
-                labels: metric.labels.iter().filter_map(|label| position(label.column())).collect(),
-                value: metric.value.as_deref().and_then(position),
-            })
-            .collect();
+        let metrics = Counted::all(definition, &query, &settings.limits, guard);
         let definition = json!({
             "table": query.table, "key": query.key, "time": query.time, "transition": query.transition,
         })

@@ -3,6 +3,8 @@
 //! Counts are exact: whole numbers and exact decimals, never floating point. A series never shrinks and never
 //! disappears while the state lives. Nothing here reads a clock: the start of a series is the caller's word.
 
+mod growth;
+
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
@@ -44,10 +46,14 @@ struct Grown {
     published: OnceLock<Value>,
 }
 
+/// What one series counted.
 #[derive(Debug, Clone, PartialEq)]
-enum Count {
+pub(super) enum Count {
+    /// Rows.
     Rows(u64),
+    /// The sum of a column.
     Sum(Exact),
+    /// How a column's values are distributed.
     Distribution(Box<Distribution>),
 }
 

@@ -51,7 +51,8 @@ pub struct OtlpSettings {
     pub traces: Option<TraceSettings>,
     /// Metrics; none when they are not pushed.
     pub metrics: Option<PushSettings>,
-    /// `OTEL_LOG_LEVEL`, if it is set: `none`, `error`, `warn`, `info`, `debug` or `trace`.
+    /// `OTEL_LOG_LEVEL`, if it is set: how much the log says of sending (`none`, `error`, `warn`, `info`, `debug` or `trace`) where
+    /// nobody named a filter.
     pub log_level: Option<String>,
     /// Variables that were not understood, each with what applies in their place, and what is probably not
     /// meant. Told once, at the start; no secret is in them.

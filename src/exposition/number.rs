@@ -19,6 +19,11 @@ pub(super) fn count(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
+/// A whole number.
+pub(super) fn whole(number: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
 /// A bucket's bound as OpenMetrics wants it: always with a point or an exponent.
 pub(super) fn bound(number: f64, out: &mut Vec<u8>) {
     fraction(number, out);

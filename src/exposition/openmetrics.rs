@@ -100,7 +100,7 @@ fn began(name: &[u8], labels: &str, start: Micros, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn help(help: &str, out: &mut Vec<u8>) {
+pub(super) fn help(help: &str, out: &mut Vec<u8>) {
     for byte in help.bytes() {
         match byte {
             b'\\' => out.extend_from_slice(b"\\\\"),

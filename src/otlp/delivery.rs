@@ -39,6 +39,10 @@ const FAILS_ALONE: u32 = 3;
 /// How long spans that are kept in memory alone are sent on when the process is told to stop.
 const LAST_SPANS_WITHIN: Duration = Duration::from_secs(2);
 
+/// Spans that are taken out of the state together once they are done with, since each time waits for the disk: what a
+/// crash may make be sent a second time, beside the request under way.
+const FORGOTTEN_TOGETHER: u64 = 4096;
+
 /// A span that is to be sent, and where it comes from.
 type Outgoing<'s> = (Origin<'s>, &'s SpanRecord);
 
@@ -68,10 +72,20 @@ pub struct Sent {
 pub struct Held {
     /// The pause that the receiver asks for, or that we know to be needed.
     pub pause: Option<Duration>,
-    /// Whether somebody has to mend something.
-    pub needs_mending: bool,
+    /// Whether somebody has to mend our configuration first.
+    pub misconfigured: bool,
     /// For people.
     pub why: String,
+}
+
+impl Held {
+    /// How long to wait after so many failures in a row.
+    pub fn pause(&self, failures: u32) -> Duration {
+        let doubled = FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
+        // Many exporters that lost one receiver do not come back to it together.
+        let own = doubled.mul_f64(0.75 + fastrand::f64() / 2.0);
+        self.pause.map_or(own, |asked| asked.max(FIRST_PAUSE))
+    }
 }
 
 impl Sender {
@@ -115,7 +129,7 @@ impl Sender {
                 }
                 Answer::Later { after, why } => {
                     let Some(control) = control else {
-                        sent.held = Some(Held { pause: after, needs_mending: false, why });
+                        sent.held = Some(Held { pause: after, misconfigured: false, why });
                         break;
                     };
                     tokio::time::sleep(after.unwrap_or_default().max(FIRST_PAUSE)).await;
@@ -124,7 +138,7 @@ impl Sender {
                         continue;
                     }
                     if !self.takes(control).await {
-                        sent.held = Some(Held { pause: after, needs_mending: false, why });
+                        sent.held = Some(Held { pause: after, misconfigured: false, why });
                         break;
                     }
                     failed_alone += 1;
@@ -132,7 +146,7 @@ impl Sender {
                     continue;
                 }
                 Answer::Misconfigured { why } => {
-                    sent.held = Some(Held { pause: Some(MENDING_PAUSE), needs_mending: true, why });
+                    sent.held = Some(Held { pause: Some(MENDING_PAUSE), misconfigured: true, why });
                     break;
                 }
             }
@@ -179,24 +193,50 @@ impl Sender {
     }
 }
 
+/// Batches that are done with and are in the state still.
+#[derive(Default)]
+struct Done {
+    batches: Vec<i64>,
+    /// Their spans, those included that could not be read.
+    spans: u64,
+    unreadable: u64,
+}
+
 /// Sends what waits in the state, for ever.
 pub struct Delivery {
     sender: Sender,
     state: Arc<State>,
     queue: Arc<SpanQueue>,
     failures: u32,
+    /// The place in the queue up to which everything is done with.
+    through: i64,
+    /// What is done with and in the state still.
+    done: Done,
+    /// The first spans of the batch behind `through` that are done with, while the rest of it waits.
+    partly: usize,
+    /// What comes next in the queue, read while the request before was on its way.
+    ahead: Option<Vec<QueuedSpans>>,
     told_to_mend: bool,
     /// Since when the oldest span waits, in seconds since 1970.
     oldest: Option<f64>,
-    /// The first spans of a batch that are done with, while the rest of it waits.
-    partly: Option<(i64, usize)>,
 }
 
 impl Delivery {
     /// Prepares to send what waits in the state.
     pub fn new(sender: Sender, state: Arc<State>, queue: Arc<SpanQueue>) -> Self {
         sender.metrics.limited(queue.limit());
-        Delivery { sender, state, queue, failures: 0, told_to_mend: false, oldest: None, partly: None }
+        Delivery {
+            sender,
+            state,
+            queue,
+            failures: 0,
+            through: 0,
+            done: Done::default(),
+            partly: 0,
+            ahead: None,
+            told_to_mend: false,
+            oldest: None,
+        }
     }
 
     /// Sends until told to stop. What then waits in a state that survives is sent by the next run.
@@ -219,10 +259,13 @@ impl Delivery {
                 },
             }
         }
-        if !self.state.is_persistent() {
+        if self.state.is_persistent() {
+            // The next run would send it again; a state that cannot be written was told of by the collectors.
+            let _ = self.forget().await;
+        } else {
             let last = async { while self.send_some().await == Some(Duration::ZERO) {} };
             let _ = tokio::time::timeout(LAST_SPANS_WITHIN, last).await;
-            let left = self.queue.queued();
+            let left = self.queue.queued().saturating_sub(self.done.spans);
             if left > 0 {
                 tracing::warn!(spans = left, "spans were not sent and are lost, since there is no state directory");
             }
@@ -248,7 +291,7 @@ impl Delivery {
             Err(error) => {
                 // The collectors tell of a state that cannot be used; here it is one more reason to wait.
                 let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                Some(self.hold(&Held { pause: None, needs_mending: false, why: format!("{error} ({why})") }))
+                Some(self.hold(&Held { pause: None, misconfigured: false, why: format!("{error} ({why})") }))
             }
         }
     }
@@ -257,76 +300,88 @@ impl Delivery {
         let is_stuck = self.failures >= PATIENCE;
         // What keeps failing by itself is told by another one that does not.
         let enough = self.sender.batch_spans + usize::from(is_stuck);
-        let batches = self.state.queued_spans(0, enough).await?;
+        let batches = match self.ahead.take() {
+            Some(batches) => batches,
+            None => self.state.queued_spans(self.through, enough).await?,
+        };
         self.oldest = batches.first().map(|batch| batch.queued as f64 / 1e6);
         self.tell();
         if batches.is_empty() {
             return Ok(None);
         }
-        let rest = |batch: &QueuedSpans| self.partly.filter(|(id, _)| *id == batch.id).map_or(0, |(_, done)| done);
         let spans: Vec<Outgoing<'_>> = batches
             .iter()
-            .flat_map(|batch| batch.spans.iter().skip(rest(batch)).map(|span| (Origin::of(&batch.collector), span)))
+            .flat_map(|batch| batch.spans.iter().map(|span| (Origin::of(&batch.collector), span)))
+            .skip(self.partly)
             .collect();
-        let before = batches.first().map_or(0, rest);
+        let last = batches.last().map_or(self.through, |batch| batch.id);
+        let read = async {
+            // A receiver in trouble is sent the same again first. Nor is a state that cannot be read told of here: the next
+            // turn reads again, and tells.
+            let wanted = self.failures == 0;
+            if wanted { self.state.queued_spans(last, self.sender.batch_spans).await.ok() } else { None }
+        };
         let control = if is_stuck { self.sender.control(&spans).await } else { None };
-        let sent = self.sender.send_beside(&spans, control).await;
         let was_sent_apart = control.is_some();
-        self.forget(&batches, before + sent.done).await?;
-        if was_sent_apart && sent.held.is_some() {
-            // It took something since.
+        let (sent, ahead) = tokio::join!(self.sender.send_beside(&spans, control), read);
+        // When there was nothing, it is asked again, since spans may have come since.
+        let ahead = ahead.filter(|batches| !batches.is_empty() && sent.held.is_none());
+        self.settle(&batches, self.partly + sent.done);
+        if ahead.is_none() || self.done.spans >= FORGOTTEN_TOGETHER.min(self.queue.limit() / 4) {
+            self.forget().await?;
+        }
+        if let Some(held) = sent.held {
+            if was_sent_apart {
+                // It took something since.
+                self.failures = 0;
+            }
+            return Ok(Some(self.hold(&held)));
+        }
+        if self.failures > 0 {
+            tracing::info!("the receiver of traces takes spans again");
             self.failures = 0;
         }
-        match sent.held {
-            Some(held) => Ok(Some(self.hold(&held))),
-            None => {
-                if self.failures > 0 {
-                    tracing::info!("the receiver of traces takes spans again");
-                    self.failures = 0;
-                }
-                Ok(Some(Duration::ZERO))
-            }
-        }
+        self.ahead = ahead;
+        Ok(Some(Duration::ZERO))
     }
 
-    /// Takes the batches out of the state that are done with as a whole. Of one that is done with in part, that is
-    /// remembered until the process ends.
-    async fn forget(&mut self, batches: &[QueuedSpans], mut done: usize) -> Result<(), StateError> {
-        let mut whole: Vec<&QueuedSpans> = Vec::new();
-        self.partly = None;
+    /// Remembers that so many of the first spans are done with. What is done with of a batch in part is remembered until
+    /// the process ends.
+    fn settle(&mut self, batches: &[QueuedSpans], mut done: usize) {
+        self.partly = 0;
         for batch in batches {
             if batch.spans.len() > done {
-                self.partly = Some((batch.id, done));
+                self.partly = done;
                 break;
             }
             done -= batch.spans.len();
-            whole.push(batch);
+            self.through = batch.id;
+            self.done.batches.push(batch.id);
+            self.done.spans += batch.spans.len() as u64 + batch.unreadable;
+            self.done.unreadable += batch.unreadable;
         }
-        if whole.is_empty() {
-            return Ok(());
+    }
+
+    /// Takes out of the state what is done with.
+    async fn forget(&mut self) -> Result<(), StateError> {
+        self.state.forget_spans(&self.done.batches).await?;
+        let done = std::mem::take(&mut self.done);
+        if done.unreadable > 0 {
+            self.sender.metrics.given_up(GivenUp::Unreadable, done.unreadable);
+            tracing::error!(spans = done.unreadable, "spans in the state could not be read back and are lost");
         }
-        let ids: Vec<i64> = whole.iter().map(|batch| batch.id).collect();
-        self.state.forget_spans(&ids).await?;
-        let unreadable: u64 = whole.iter().map(|batch| batch.unreadable).sum();
-        if unreadable > 0 {
-            self.sender.metrics.given_up(GivenUp::Unreadable, unreadable);
-            tracing::error!(spans = unreadable, "spans in the state could not be read back and are lost");
-        }
-        self.queue.release(whole.iter().map(|batch| batch.spans.len() as u64 + batch.unreadable).sum());
+        self.queue.release(done.spans);
         Ok(())
     }
 
     /// Says once that spans have to wait. Returns for how long.
     fn hold(&mut self, held: &Held) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 || held.needs_mending && !self.told_to_mend {
+        if self.failures == 1 || held.misconfigured && !self.told_to_mend {
             tracing::warn!("spans of rows wait for the receiver of traces: {}", held.why);
         }
-        self.told_to_mend = held.needs_mending;
-        let doubled = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(16)).min(LONGEST_PAUSE);
-        // Many exporters that lost one receiver do not come back to it together.
-        let own = doubled.mul_f64(0.75 + fastrand::f64() / 2.0);
-        held.pause.map_or(own, |asked| asked.max(FIRST_PAUSE))
+        self.told_to_mend = held.misconfigured;
+        held.pause(self.failures)
     }
 }
 

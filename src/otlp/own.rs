@@ -2,8 +2,8 @@
 //!
 //! They are worth less than what they tell of: what finds no room or no receiver is dropped and counted, and nobody waits for it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -59,12 +59,14 @@ impl OwnTraces {
         if to.propagate {
             traces::propagate();
         }
-        let exporter = exporter(&to.endpoint)?;
-        Ok(Some(OwnTraces::over(exporter, settings, to, sampler, version)))
+        let why = Why::default();
+        let exporter = exporter(&to.endpoint, &why)?;
+        Ok(Some(OwnTraces::over(exporter, why, settings, to, sampler, version)))
     }
 
     fn over<E: Export + 'static>(
         exporter: E,
+        why: Why,
         settings: &OtlpSettings,
         to: &TraceSettings,
         sampler: Sampler,
@@ -78,6 +80,7 @@ impl OwnTraces {
             .build();
         let counted = Counted {
             inner: Arc::new(exporter),
+            why,
             runtime: Handle::current(),
             // The SDK tries again for as long as an export may take; the last attempt has its own time.
             limit: to.endpoint.timeout * 2,
@@ -104,7 +107,7 @@ impl OwnTraces {
         &self.spans
     }
 
-    /// Sends what waits, within [`STOP_WITHIN`]. It blocks, so it is not for the runtime's threads.
+    /// Sends what waits, within three seconds. It blocks, so it is not for the runtime's threads.
     pub fn stop(self) {
         if let Err(error) = self.provider.shutdown_with_timeout(STOP_WITHIN) {
             tracing::debug!(error = %words(&error), "the last of our own traces were not sent");
@@ -136,7 +139,7 @@ fn resource(settings: &OtlpSettings, version: &'static str) -> Resource {
 
 /// The SDK's exporter over our transport. What it reads of OpenTelemetry's variables by itself was read before, with the file, so
 /// each of them is said.
-fn exporter(endpoint: &OtlpEndpoint) -> Result<SpanExporter, BadEndpoint> {
+fn exporter(endpoint: &OtlpEndpoint, why: &Why) -> Result<SpanExporter, BadEndpoint> {
     let transport = Transport::new(endpoint)?;
     let built = match transport.channel() {
         None => {
@@ -147,7 +150,7 @@ fn exporter(endpoint: &OtlpEndpoint) -> Result<SpanExporter, BadEndpoint> {
                 .with_protocol(Protocol::HttpBinary)
                 .with_endpoint(uri.to_string())
                 .with_timeout(endpoint.timeout)
-                .with_http_client(SdkClient(transport));
+                .with_http_client(SdkClient { transport, why: why.clone() });
             if endpoint.gzip { builder.with_compression(Compression::Gzip) } else { builder }.build()
         }
         Some(channel) => {
@@ -169,7 +172,13 @@ fn exporter(endpoint: &OtlpEndpoint) -> Result<SpanExporter, BadEndpoint> {
 }
 
 /// Sends the SDK's requests over our transport.
-struct SdkClient(Transport);
+struct SdkClient {
+    transport: Transport,
+    why: Why,
+}
+
+/// Why no answer came to the last request, which the SDK does not pass on.
+type Why = Arc<Mutex<Option<String>>>;
 
 impl std::fmt::Debug for SdkClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -182,7 +191,7 @@ impl HttpClient for SdkClient {
     async fn send_bytes(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         // The SDK adds headers of its own and from the environment. What the file says goes before that, and was put
         // together already.
-        let mut headers = self.0.headers().clone();
+        let mut headers = self.transport.headers().clone();
         for name in [CONTENT_TYPE, CONTENT_ENCODING] {
             if let Some(value) = request.headers_mut().remove(&name) {
                 headers.insert(name, value);
@@ -190,7 +199,9 @@ impl HttpClient for SdkClient {
         }
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(USER_AGENT_TEXT));
         *request.headers_mut() = headers;
-        Ok(self.0.send(request).await?)
+        let answer = self.transport.send(request).await;
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = answer.as_ref().err().map(ToString::to_string);
+        Ok(answer?)
     }
 }
 
@@ -201,6 +212,7 @@ impl HttpClient for SdkClient {
 #[derive(Debug)]
 struct Counted<E> {
     inner: Arc<E>,
+    why: Why,
     runtime: Handle,
     limit: Duration,
     spans: OwnSpans,
@@ -230,8 +242,9 @@ impl<E: Export + 'static> Export for Counted<E> {
             Err(error) => {
                 self.spans.add(SpanOutcome::Failed, spans as u64);
                 if !self.failing.swap(true, Ordering::Relaxed) {
+                    let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).take();
                     tracing::warn!(
-                        error = %words(error),
+                        error = %why.unwrap_or_else(|| words(error)),
                         "our own traces are not accepted; they are dropped until they are"
                     );
                 }

@@ -3,7 +3,7 @@
 //! They are written in the transaction that makes their rows counted, so neither is there without the other. They leave
 //! only when their sender says so.
 
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{State, StateError};
@@ -44,21 +44,31 @@ pub(super) async fn append(
     spans: &[SpanRecord],
     now: Micros,
 ) -> Result<(), sqlx::Error> {
-    for batch in spans.chunks(SPANS_A_BATCH) {
-        let mut body = String::new();
-        for span in batch {
-            body.push_str(&serde_json::to_string(span).expect("a span is plain data with text keys"));
-            body.push('\n');
-        }
-        sqlx::query("insert into span_batch (collector, queued, spans, body) values (?, ?, ?, ?)")
+    let mut batches = spans.chunks(SPANS_A_BATCH).map(|batch| (batch.len() as i64, written(batch)));
+    let mut next = batches.next();
+    while let Some((count, body)) = next {
+        let insert = sqlx::query("insert into span_batch (collector, queued, spans, body) values (?, ?, ?, ?)")
             .bind(collector)
             .bind(now)
-            .bind(batch.len() as i64)
+            .bind(count)
             .bind(body)
-            .execute(&mut *connection)
-            .await?;
+            .execute(&mut *connection);
+        // SQLite has a thread of its own: while it stores this batch, the next is written down here.
+        let (inserted, following) = tokio::join!(insert, async { batches.next() });
+        inserted?;
+        next = following;
     }
     Ok(())
+}
+
+/// Spans as they are stored.
+fn written(spans: &[SpanRecord]) -> String {
+    let mut body = String::new();
+    for span in spans {
+        body.push_str(&serde_json::to_string(span).expect("a span is plain data with text keys"));
+        body.push('\n');
+    }
+    body
 }
 
 impl State {
@@ -70,12 +80,13 @@ impl State {
     pub async fn queued_spans(&self, after: i64, enough: usize) -> Result<Vec<QueuedSpans>, StateError> {
         let failed = |source| StateError::Database { doing: "read", source };
         let mut connection = self.connection.lock().await;
-        // Each batch has one span at least.
-        // Which they are is told by what is small: the bodies of all that waits would be a hundred megabytes, each time.
+        // Which ones are taken is found out first, one after the other: so no body is read in vain, and those of a long queue
+        // are many megabytes.
         let rows = sqlx::query(
-            "select id, collector, spans, body, queued from span_batch where id > ?1 and id <= (select max(id) from \
-             (select id, spans, sum(spans) over (order by id) as through from \
-             (select id, spans from span_batch where id > ?1 order by id limit ?2)) where through - spans < ?2) order by id",
+            "with recursive taken (id, through) as (select * from (select id, spans from span_batch where id > ?1 order by id \
+             limit 1) union all select next.id, through + next.spans from taken join span_batch next on next.id = \
+             (select min(id) from span_batch where id > taken.id) where through < ?2) \
+             select id, collector, spans, body, queued from span_batch where id in (select id from taken) order by id",
         )
         .bind(after)
         .bind(enough as i64)
@@ -83,20 +94,9 @@ impl State {
         .await
         .map_err(failed)?;
         drop(connection);
-        rows.iter()
-            .map(|row| {
-                let body: &str = row.try_get(3).map_err(failed)?;
-                let spans: Vec<SpanRecord> = body.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-                let stored: i64 = row.try_get(2).map_err(failed)?;
-                Ok(QueuedSpans {
-                    id: row.try_get(0).map_err(failed)?,
-                    collector: row.try_get(1).map_err(failed)?,
-                    queued: row.try_get(4).map_err(failed)?,
-                    unreadable: stored.unsigned_abs().saturating_sub(spans.len() as u64),
-                    spans,
-                })
-            })
-            .collect()
+        // A request may hold thousands of spans, whose reading is not for the threads that serve scrapes.
+        let reading = tokio::task::spawn_blocking(move || rows.iter().map(read).collect::<Result<Vec<_>, _>>());
+        reading.await.map_err(|_| failed(sqlx::Error::WorkerCrashed))?.map_err(failed)
     }
 
     /// Takes batches out of the queue: the receiver has them, or will never take them.
@@ -134,6 +134,20 @@ impl State {
         let spans: i64 = row.try_get(0).map_err(failed)?;
         Ok(QueueSize { spans: spans.unsigned_abs(), oldest: row.try_get(1).map_err(failed)? })
     }
+}
+
+/// A stored batch, as its columns are selected.
+fn read(row: &SqliteRow) -> Result<QueuedSpans, sqlx::Error> {
+    let body: &str = row.try_get(3)?;
+    let spans: Vec<SpanRecord> = body.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let stored: i64 = row.try_get(2)?;
+    Ok(QueuedSpans {
+        id: row.try_get(0)?,
+        collector: row.try_get(1)?,
+        queued: row.try_get(4)?,
+        unreadable: stored.unsigned_abs().saturating_sub(spans.len() as u64),
+        spans,
+    })
 }
 
 #[cfg(test)]

@@ -42,14 +42,17 @@ pub(super) fn families(parts: &[&Arc<Family>]) -> Merged {
     merged
 }
 
-/// What a collector published, with the source's name in front of each label set. Where the pack has a label `source`
-/// itself, that one keeps its name and ours is called `rowmetry_source`.
+/// The label that tells the source of a family with these series. Where the pack has a label `source` itself, that one keeps
+/// its name and ours is called `rowmetry_source`.
+pub fn source_label<'l>(mut labels: impl Iterator<Item = &'l Labels>) -> Arc<str> {
+    let taken = labels.any(|labels| labels.pairs().any(|(name, _)| name == "source"));
+    if taken { "rowmetry_source".into() } else { "source".into() }
+}
+
+/// What a collector published, with the source's name in front of each label set.
 pub(super) fn with_source(contribution: &Contribution, source: &str) -> Vec<Arc<Family>> {
-    let plain: Arc<str> = "source".into();
-    let evading: Arc<str> = "rowmetry_source".into();
     let label = |family: &Arc<Family>| {
-        let taken = family.series.iter().any(|series| series.labels.pairs().any(|(name, _)| name == &*plain));
-        let name = if taken { &evading } else { &plain };
+        let name = source_label(family.series.iter().map(|series| &series.labels));
         let mut family = Family::clone(family);
         for series in &mut family.series {
             series.labels = series.labels.with(name.clone(), source);

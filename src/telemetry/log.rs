@@ -38,6 +38,13 @@ pub enum LogFormat {
 )]
 pub struct BadFilter(String);
 
+/// The filter where nobody named one, but OpenTelemetry's own variable says how much is to be said of sending
+/// (`OTEL_LOG_LEVEL`).
+pub fn filter_with_otlp(level: &str) -> String {
+    let level = if level == "none" { "off" } else { level };
+    format!("{DEFAULT_FILTER},rowmetry::otlp={level}")
+}
+
 /// Begins to log, and to trace where there is a tracer. `filter` is a level or a list such as `info,rowmetry=debug`; it has no
 /// say in what is traced. A second call changes nothing.
 ///
@@ -137,6 +144,10 @@ mod tests {
 
     #[test]
     fn reads_levels_and_lists() {
+        for level in ["none", "error", "trace"] {
+            let filter = filter_with_otlp(level);
+            assert!(parse(Some(&filter)).is_ok(), "{filter}");
+        }
         for good in [None, Some(""), Some("debug"), Some("warn,rowmetry=trace")] {
             assert!(parse(good).is_ok(), "{good:?}");
         }

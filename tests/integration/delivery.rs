@@ -21,6 +21,7 @@ use super::harness::exporter::{Exporter, PATIENCE};
 use super::harness::exposition::Scrape;
 use super::harness::otlp::{Behaviour, OtlpReceiver, ReceivedSpan, Transport};
 use super::harness::otlp_python::OtlpPython;
+use super::harness::prometheus::Prometheus;
 use super::harness::{Cluster, Database, Setup, eventually};
 
 /// Deaths of the exporter and outages of the receiver that the promise is tested with.
@@ -542,4 +543,91 @@ async fn a_receiver_that_shares_no_code_with_us_reads_the_same() {
         read.sort_by_key(order);
         assert_eq!(read, wanted, "{protocol}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prometheus_leads_from_a_number_to_the_span_of_a_row() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    for features in [&["exemplar-storage"][..], &["exemplar-storage", "native-histograms"]] {
+        let receiver = OtlpReceiver::start();
+        let exporter = sending_to(&database, &receiver.http_url(), "http/protobuf").start().await;
+        let prometheus = Prometheus::scraping(exporter.setup.address, features).await;
+        let mut stored = Vec::new();
+        for _ in 0..3 {
+            database.run(&insert(30)).await;
+            stored = eventually(PATIENCE, "Prometheus has an exemplar of each kind and of a bucket", async || {
+                let kinds: BTreeSet<String> = prometheus
+                    .query_exemplars("works_total")
+                    .await?
+                    .iter()
+                    .filter_map(|exemplar| exemplar.series.get("kind").cloned())
+                    .collect();
+                let buckets = prometheus.query_exemplars("works_seconds_bucket").await?;
+                let native = prometheus.query_exemplars("works_seconds").await?;
+                if kinds.len() < 3 || (buckets.is_empty() && native.is_empty()) {
+                    return Err(format!("{kinds:?}, {} of buckets, {} native", buckets.len(), native.len()));
+                }
+                Ok([prometheus.query_exemplars("works_total").await?, buckets, native].concat())
+            })
+            .await;
+        }
+        // What is shown was queued, and what was queued arrives.
+        let rows = numbers(&database).await.len() as u64;
+        let spans = receiver.wait_for_spans(rows, PATIENCE).await;
+        let known: BTreeSet<(String, String)> = spans
+            .iter()
+            .map(|received| {
+                let told = received.canonical();
+                let text = |key: &str| told[key].as_str().unwrap_or_default().to_owned();
+                (text("trace_id"), text("span_id"))
+            })
+            .collect();
+        for exemplar in &stored {
+            let id = (exemplar.trace_id.clone(), exemplar.span_id.clone());
+            assert!(known.contains(&id), "the receiver has no span of {exemplar:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_before_a_pause_or_a_stop_is_not_sent_again() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(20_000)).await;
+    let receiver = OtlpReceiver::start();
+    receiver.behave(Behaviour::Delay(Duration::from_millis(50)));
+    let came = async |spans: u64| {
+        eventually(PATIENCE, "spans come", async || match receiver.span_count() {
+            came if came >= spans => Ok(()),
+            came => Err(format!("{came} of {spans}")),
+        })
+        .await;
+    };
+    // Several requests to what the state keeps as one, so that a pause comes in its midst.
+    let setup = sending_to(&database, &receiver.http_url(), "http/protobuf");
+    let otlp = setup.settings["otlp"].replace("own: false", "own: false, batch_spans: 100");
+    let setup = setup.with("otlp", otlp);
+    let exporter = setup.spawn();
+    for paused_after in [150, 650] {
+        came(paused_after).await;
+        receiver.behave_times(Behaviour::Status { code: 503, retry_after: Some("1".into()) }, 1);
+        came(paused_after + 250).await;
+        receiver.behave(Behaviour::Delay(Duration::from_millis(50)));
+    }
+    came(3000).await;
+    let spans = receiver.spans();
+    assert_eq!(by_number(&spans).len(), spans.len(), "a pause makes nothing come twice");
+    assert!(exporter.terminate().success());
+    receiver.behave(Behaviour::Accept);
+    let _exporter = setup.spawn();
+    eventually(DEADLINE, "every row has its span", async || {
+        let found = by_number(&receiver.spans()).len();
+        if found == 20_000 { Ok(()) } else { Err(format!("{found}")) }
+    })
+    .await;
+    let spans = receiver.spans();
+    expect_truth(&database, &spans).await;
+    // What the state keeps as one is sent again as one when the stop came in its midst.
+    assert!(spans.len() <= 20_512, "{} were sent again", spans.len() - 20_000);
 }

@@ -1,10 +1,12 @@
 //! The demo: true metrics from nothing, and nothing left behind.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::harness::exporter::{BINARY, PATIENCE, states};
 use super::harness::exposition::Scrape;
 use super::harness::guard::{Folder, Process, command_as, free_port, signal};
+use super::harness::otlp::OtlpReceiver;
 use super::harness::prometheus::promtool_complaints;
 use super::harness::{eventually, http};
 
@@ -21,6 +23,12 @@ impl Demo {
 
     /// Starts it where only these folders have programs.
     fn start_in(duration: &str, path: Option<&str>) -> Demo {
+        let path = path.map(|path| ("PATH", path));
+        Demo::start_with(duration, path.as_slice())
+    }
+
+    /// Starts it with these variables.
+    fn start_with(duration: &str, variables: &[(&str, &str)]) -> Demo {
         let folder = Folder::new("demo");
         let temp = folder.path().join("temp");
         std::fs::create_dir(&temp).expect("the folder is ours");
@@ -29,9 +37,7 @@ impl Demo {
         command
             .args(["demo", "--duration", duration, "--seed", "7", "--listen", &address.to_string()])
             .env("TMPDIR", &temp);
-        if let Some(path) = path {
-            command.env("PATH", path);
-        }
+        command.envs(variables.iter().copied());
         let process = Process::start(command, &folder.path().join("demo.log"));
         Demo { process, address, folder }
     }
@@ -197,4 +203,19 @@ async fn traffic_that_cannot_go_on_ends_it_with_an_error() {
     assert!(!status.success(), "{}", demo.log());
     assert!(demo.log().contains("see that nobody ended its redis-server"), "{}", demo.log());
     assert_eq!(demo.left_behind(), Vec::<std::path::PathBuf>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_traces_go_where_the_variables_say() {
+    let receiver = OtlpReceiver::start();
+    let demo = Demo::start_with("10m", &[("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.http_url())]);
+    eventually(PATIENCE, "every application and we ourselves are traced", async || {
+        assert!(demo.process.ended().is_none(), "the demo ended: {}", demo.log());
+        let services: BTreeSet<String> =
+            receiver.spans().iter().filter_map(|span| span.resource.get("service.name").cloned()).collect();
+        let wanted = ["coding_platform", "mentor", "promptcademy", "rowmetry", "syncedup", "voyager"];
+        let missing: Vec<_> = wanted.into_iter().filter(|name| !services.contains(*name)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("no span of {missing:?}")) }
+    })
+    .await;
 }

@@ -1,5 +1,6 @@
 //! End-to-end tests against real parts; see `harness`.
 
+mod backfill;
 mod console;
 mod counting;
 mod crash;
@@ -26,6 +27,7 @@ mod reading;
 mod redis;
 mod redis_access;
 mod reload;
+mod replay;
 mod scraping;
 mod server;
 mod sharding;

@@ -11,6 +11,7 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use super::harness::exporter::PATIENCE;
 use super::harness::exposition::key;
 use super::harness::otlp::{Behaviour, OtlpReceiver, ReceivedMetrics, Transport};
+use super::harness::otlp_python::OtlpPython;
 use super::harness::{Cluster, Database, Scrape, Setup, eventually};
 use super::tables::{events_truth, insert, make_events};
 
@@ -257,4 +258,45 @@ async fn nothing_is_pushed_and_nothing_said_of_it_unless_somebody_asks() {
     assert!(exporter.terminate().success());
     assert!(began.elapsed() < Duration::from_secs(15), "it does not hold up the end: {:?}", began.elapsed());
     assert_eq!(exporter.log_text().matches("metrics cannot be pushed").count(), 1, "{}", exporter.log_text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_shares_no_code_with_us_reads_the_same_points() {
+    let database = Cluster::shared().database().await;
+    make_events(&database).await;
+    database.run(&insert(200, "now() - n * interval '1 s'")).await;
+    // What the application's points say, but for when they were sent.
+    let told = |points: Vec<serde_json::Value>| -> BTreeSet<String> {
+        let mut own =
+            points.into_iter().filter(|point| point["name"].as_str().unwrap_or_default().starts_with("events_"));
+        let mut told = BTreeSet::new();
+        for mut point in own.by_ref() {
+            let fields = point.as_object_mut().expect("an object");
+            for when in ["time", "resource"] {
+                fields.remove(when);
+            }
+            told.insert(point.to_string());
+        }
+        told
+    };
+    for how in ["histograms: explicit", "histograms: exponential"] {
+        let receiver = OtlpReceiver::start();
+        let setup = pushing_to(&database, &receiver.http_url(), "http/protobuf", how).sourced("start", "all");
+        let exporter = setup.start().await;
+        exporter.settles_at(&events_truth(&database).await).await;
+        receiver.clear();
+        let wanted = told(receiver.wait_for_metrics(2, PATIENCE).await[1].points());
+        assert!(wanted.len() > 5, "{wanted:?}");
+        for (transport, protocol) in [(Transport::Http, "http/protobuf"), (Transport::Grpc, "grpc")] {
+            let python = OtlpPython::start().await;
+            let setup = pushing_to(&database, &python.url_of(transport), protocol, how).sourced("start", "all");
+            let _exporter = setup.start().await;
+            eventually(PATIENCE, "the other receiver has the same points", async || {
+                let read = told(python.points());
+                let missing: Vec<_> = wanted.difference(&read).take(1).collect();
+                if missing.is_empty() { Ok(()) } else { Err(format!("{protocol}: {missing:?} is not in {read:?}")) }
+            })
+            .await;
+        }
+    }
 }

@@ -15,12 +15,15 @@ use rowmetry::pack::{self, Pack, System, lint};
 use rowmetry::source::postgres::PostgresSource;
 use rowmetry::source::sqlite::SqliteSource;
 use rowmetry::source::{RowsQuery, RowsRange, Source};
-use rowmetry::span::{SpanId, SpanRecord, TraceId};
+use rowmetry::span::{SpanId, SpanKind, SpanRecord, TraceId};
 use rowmetry::telemetry::SpanSkipped;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
+use super::harness::exporter::PATIENCE;
 use super::harness::guard::Folder;
-use super::harness::{Cluster, Database, test_file};
+use super::harness::otlp::{OtlpReceiver, ReceivedSpan, Transport};
+use super::harness::{Cluster, Database, Setup, test_file};
 
 const DAY: Micros = 86_400_000_000;
 
@@ -160,6 +163,67 @@ async fn every_pack_makes_these_spans() {
         insta::assert_snapshot!(format!("spans_of_{app}"), text);
         // Read again by somebody who knows nothing: the same spans.
         assert_eq!(told(&read_all(&postgres(&database), &pack).await), text, "{app}");
+    }
+}
+
+/// A record as a receiver is to tell it, but for what no row says.
+fn received_as(record: &SpanRecord) -> Value {
+    let kind = match record.kind {
+        SpanKind::Internal => 1,
+        SpanKind::Server => 2,
+        SpanKind::Client => 3,
+        SpanKind::Producer => 4,
+        SpanKind::Consumer => 5,
+    };
+    let attributes: serde_json::Map<String, Value> = record
+        .attributes
+        .iter()
+        .map(|(name, value)| (name.clone(), serde_json::to_value(value).expect("plain data")))
+        .chain(record.error.iter().map(|error| ("error.type".to_owned(), error.as_str().into())))
+        .collect();
+    json!({
+        "trace_id": record.trace.to_string(),
+        "span_id": record.span.to_string(),
+        "parent_span_id": record.parent.map(|parent| parent.to_string()).unwrap_or_default(),
+        "name": record.name,
+        "kind": kind,
+        "start": record.start * 1000,
+        "end": record.end * 1000,
+        "attributes": attributes,
+        "status": {"code": if record.error.is_some() { 2 } else { 0 }, "message": ""},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_pack_s_spans_arrive_as_spans_of_its_application() {
+    let receiver = OtlpReceiver::start();
+    for (number, pack) in packs().into_iter().enumerate() {
+        let app = &pack.app;
+        let database = filled(Cluster::shared(), app).await;
+        let readers = read_all(&postgres(&database), &pack).await;
+        let mut wanted: Vec<Value> = readers.iter().flat_map(|reader| &reader.spans).map(received_as).collect();
+        let transport = [Transport::Http, Transport::Grpc][number % 2];
+        let protocol = ["http/protobuf", "grpc"][number % 2];
+        let otlp =
+            format!("{{endpoint: \"{}\", protocol: {protocol}, traces: {{own: false}}}}", receiver.url_of(transport));
+        receiver.clear();
+        let setup = Setup::of(&database.url).with("otlp", otlp).sourced("packs", format!("[{app}]"));
+        let _exporter = setup.start().await;
+        let spans = receiver.wait_for_spans(wanted.len() as u64, PATIENCE).await;
+        for span in &spans {
+            assert_eq!(span.resource.get("service.name"), Some(app), "the application's name, not ours");
+            assert_eq!(span.scope.0, "rowmetry");
+        }
+        let keys = ["trace_id", "span_id", "parent_span_id", "name", "kind", "start", "end", "attributes", "status"];
+        let of = |span: &ReceivedSpan| -> Value {
+            let whole = span.canonical();
+            keys.iter().map(|key| ((*key).to_owned(), whole[*key].clone())).collect::<serde_json::Map<_, _>>().into()
+        };
+        let mut came: Vec<Value> = spans.iter().map(of).collect();
+        let order = |span: &Value| span["span_id"].as_str().unwrap_or_default().to_owned();
+        wanted.sort_by_key(order);
+        came.sort_by_key(order);
+        assert_eq!(came, wanted, "{app} over {protocol}");
     }
 }
 

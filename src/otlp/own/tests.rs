@@ -1,5 +1,3 @@
-use std::sync::Mutex;
-
 use opentelemetry::trace::{Span as _, Tracer as _};
 use opentelemetry_sdk::error::OTelSdkError;
 use tokio::sync::Semaphore;
@@ -59,7 +57,7 @@ fn counts(spans: &OwnSpans) -> [u64; 3] {
 async fn what_finds_no_room_is_counted_and_nobody_waits_for_a_receiver() {
     let (settings, to) = settings();
     let sampler = Sampler { ratio: 1.0, parent_based: true };
-    let own = OwnTraces::over(Scripted::new(0, &[]), &settings, &to, sampler, "1");
+    let own = OwnTraces::over(Scripted::new(0, &[]), Why::default(), &settings, &to, sampler, "1");
     let tracer = own.tracer();
     let began = std::time::Instant::now();
     for _ in 0..QUEUE + 100 {
@@ -80,6 +78,7 @@ async fn outcomes_are_counted_and_troubles_told_when_they_begin_and_end() {
     let spans = OwnSpans::new();
     let exporter = Counted {
         inner: Arc::new(Scripted::new(answers.len(), &answers)),
+        why: Why::default(),
         runtime: Handle::current(),
         limit: Duration::from_millis(50),
         spans: spans.clone(),
@@ -103,7 +102,7 @@ async fn the_last_batch_is_sent_when_it_stops_and_says_who_we_are() {
     let (settings, to) = settings();
     let sampler = Sampler { ratio: 1.0, parent_based: true };
     let exporter = Arc::new(Mutex::new(Vec::new()));
-    let own = OwnTraces::over(Told(exporter.clone()), &settings, &to, sampler, "1.2");
+    let own = OwnTraces::over(Told(exporter.clone()), Why::default(), &settings, &to, sampler, "1.2");
     own.tracer().start("span").end();
     let spans = own.spans().clone();
     tokio::task::spawn_blocking(move || own.stop()).await.expect("it stops");

@@ -52,25 +52,41 @@ pub struct StoredExemplar {
 impl Prometheus {
     /// Scrapes the target every second. `features` go to `--enable-feature`.
     pub async fn scraping(target: SocketAddr, features: &[&str]) -> Prometheus {
-        let folder = Folder::new("prometheus");
-        let owner = guard::server_owner();
-        folder.give_to(owner);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, guard::free_port()));
-        let config = folder.write(
-            "prometheus.yml",
-            format!(
-                "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: app\n    \
-                 static_configs: [{{targets: ['{target}']}}]\n"
-            ),
+        let folder = own_folder();
+        let config = format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\nscrape_configs:\n  - job_name: app\n    \
+             static_configs: [{{targets: ['{target}']}}]\n"
         );
-        let mut command = guard::command_as(owner, program("prometheus"), folder.path());
+        let arguments: Vec<String> = features.iter().map(|feature| format!("--enable-feature={feature}")).collect();
+        let prometheus = Prometheus::start(folder, &config, &arguments).await;
+        // It is ready some seconds before its first scrape.
+        eventually(PATIENCE, "Prometheus scrapes", async || prometheus.value("count(up)", None).await).await;
+        prometheus
+    }
+
+    /// Scrapes nothing, and has the blocks that promtool makes of this text.
+    pub async fn of_openmetrics(text: &[u8]) -> Prometheus {
+        let folder = own_folder();
+        let file = folder.write("past.om", text);
+        let output = guard::command_as(guard::server_owner(), program("promtool"), folder.path())
+            .args(["tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=24h"])
+            .arg(file)
+            .arg(folder.path().join("data"))
+            .output()
+            .expect("promtool can be started");
+        assert!(output.status.success(), "promtool: {}", String::from_utf8_lossy(&output.stderr));
+        Prometheus::start(folder, "{}\n", &["--storage.tsdb.retention.time=10y".to_owned()]).await
+    }
+
+    async fn start(folder: Folder, config: &str, arguments: &[String]) -> Prometheus {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, guard::free_port()));
+        let config = folder.write("prometheus.yml", config);
+        let mut command = guard::command_as(guard::server_owner(), program("prometheus"), folder.path());
         command
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"));
-        for feature in features {
-            command.arg(format!("--enable-feature={feature}"));
-        }
+            .arg(format!("--web.listen-address={address}"))
+            .args(arguments);
         let process = Process::start(command, &folder.path().join("prometheus.log"));
         let prometheus = Prometheus { process, address, folder };
         eventually(PATIENCE, "Prometheus is ready", async || {
@@ -79,8 +95,6 @@ impl Prometheus {
             if reply.status == 200 { Ok(()) } else { Err(reply.text()) }
         })
         .await;
-        // It is ready some seconds before its first scrape.
-        eventually(PATIENCE, "Prometheus scrapes", async || prometheus.value("count(up)", None).await).await;
         prometheus
     }
 
@@ -178,6 +192,13 @@ impl Prometheus {
     pub fn log_text(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("prometheus.log")).unwrap_or_default()
     }
+}
+
+/// A folder that Prometheus may write to.
+fn own_folder() -> Folder {
+    let folder = Folder::new("prometheus");
+    folder.give_to(guard::server_owner());
+    folder
 }
 
 /// Runs `promtool check metrics`; its complaints.
