@@ -293,16 +293,32 @@ impl Check<'_> {
             return Ok(report);
         }
         let parameters = self.settings.parameters_of(pack);
+        let mut without_spans = None;
         let (examined, columns): (_, Vec<(String, usize)>) = match (&collector.rows, self.source) {
             (Some(rows), Opened::Database(database)) => {
                 let mut query = RowsQuery::of(rows, database.system(), parameters);
                 if !sends_spans {
                     query.keep_columns(&lint::metric_columns(collector));
                 }
+                let mut examined = database.examine_rows(&query).await;
+                if let Err(failure) = &examined
+                    && sends_spans
+                    && !collector.metrics.is_empty()
+                    && !failure.reason.is_source_wide()
+                {
+                    let why = failure.to_string();
+                    let mut bare = query.clone();
+                    bare.keep_columns(&lint::metric_columns(collector));
+                    let again = database.examine_rows(&bare).await;
+                    if again.is_ok() {
+                        without_spans = Some(why);
+                        (examined, query) = (again, bare);
+                    }
+                }
                 let leading = query.key.len() + usize::from(query.transition.is_some());
                 let columns =
                     query.columns.iter().enumerate().map(|(n, (name, _))| (name.clone(), leading + n)).collect();
-                (database.examine_rows(&query).await, columns)
+                (examined, columns)
             }
             _ => {
                 let names: Vec<String> = lint::used_columns(collector).into_iter().map(str::to_owned).collect();
@@ -330,6 +346,10 @@ impl Check<'_> {
                 report.findings.push(FindingReport { fatal: false, message, sql: None });
             }
             Err(failure) => report.failure = Some(failure.into()),
+        }
+        if let Some(why) = without_spans {
+            let message = format!("{why}. Its rows are counted without spans, which need that");
+            report.findings.push(FindingReport { fatal: false, message, sql: None });
         }
         Ok(report)
     }

@@ -205,7 +205,7 @@ pub enum StateAction {
         #[arg(value_name = "COLLECTOR")]
         id: String,
     },
-    /// Delete what is kept of a collector or a source that is no longer read
+    /// Delete what is kept of a collector or a source that is no longer read, spans that wait to be sent included
     Forget {
         /// Where settings come from.
         #[command(flatten)]

@@ -139,4 +139,12 @@ mod tests {
         assert_eq!(serde_json::from_str::<SpanRecord>(&text).expect("what was written"), record, "{text}");
         assert!(text.starts_with(r#"{"trace":"07070707070707070707070707070707","span":"00f067aa0ba902b7""#), "{text}");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn every_number_is_the_same_after_it_was_stored(number in proptest::num::f64::NORMAL) {
+            let text = serde_json::to_string(&AttributeValue::Number(number)).expect("plain data");
+            proptest::prop_assert_eq!(serde_json::from_str(&text).ok(), Some(AttributeValue::Number(number)), "{}", text);
+        }
+    }
 }

@@ -105,7 +105,9 @@ pub struct Listed {
     pub series: i64,
     /// Its seen keys.
     pub seen: i64,
-    /// The cursor as JSON.
+    /// Its spans that wait to be sent.
+    pub spans: i64,
+    /// The cursor as JSON; empty where nothing but spans is left of it.
     pub cursor: String,
 }
 
@@ -294,8 +296,11 @@ impl State {
         let failed = |source| StateError::Database { doing: "read", source };
         let mut connection = self.connection.lock().await;
         let rows = sqlx::query(
-            "select id, updated, (select count(*) from series s where s.collector = c.id), \
-             (select count(*) from seen k where k.collector = c.id), cursor from collector c order by id",
+            "with queued as (select collector, sum(spans) as spans, max(queued) as queued from span_batch group by 1), \
+             known as (select id from collector union select collector from queued) \
+             select id, coalesce(c.updated, q.queued), (select count(*) from series s where s.collector = id), \
+             (select count(*) from seen k where k.collector = id), coalesce(c.cursor, ''), coalesce(q.spans, 0) \
+             from known left join collector c using (id) left join queued q on q.collector = id order by id",
         )
         .fetch_all(&mut *connection)
         .await
@@ -308,26 +313,47 @@ impl State {
                     series: row.try_get(2).map_err(failed)?,
                     seen: row.try_get(3).map_err(failed)?,
                     cursor: row.try_get(4).map_err(failed)?,
+                    spans: row.try_get(5).map_err(failed)?,
                 })
             })
             .collect()
     }
 
-    /// Forgets a collector: it begins anew at its next run. Returns whether there was one.
+    /// Forgets what a collector counted: it begins anew at its next run. Spans that wait are of rows that counted, and are
+    /// sent still. Returns whether there was one.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub async fn reset(&self, collector: &str) -> Result<bool, StateError> {
+        self.delete(
+            collector,
+            &[
+                "delete from seen where collector = ?",
+                "delete from series where collector = ?",
+                "delete from collector where id = ?",
+            ],
+        )
+        .await
+    }
+
+    /// Forgets all that is kept of a collector, spans that wait to be sent included. Returns whether there was anything.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn forget(&self, collector: &str) -> Result<bool, StateError> {
+        let spans = self.delete(collector, &["delete from span_batch where collector = ?"]).await?;
+        Ok(self.reset(collector).await? || spans)
+    }
+
+    /// Runs statements about one collector, all or none. Returns whether they deleted anything.
+    async fn delete(&self, collector: &str, statements: &[&'static str]) -> Result<bool, StateError> {
         let failed = |source| StateError::Database { doing: "written", source };
         let mut connection = self.connection.lock().await;
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let mut found = 0;
-        for sql in [
-            "delete from seen where collector = ?",
-            "delete from series where collector = ?",
-            "delete from collector where id = ?",
-        ] {
-            found += sqlx::query(sql).bind(collector).execute(&mut *transaction).await.map_err(failed)?.rows_affected();
+        for sql in statements {
+            found +=
+                sqlx::query(*sql).bind(collector).execute(&mut *transaction).await.map_err(failed)?.rows_affected();
         }
         transaction.commit().await.map_err(failed)?;
         Ok(found > 0)

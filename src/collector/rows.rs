@@ -260,6 +260,8 @@ impl RowsCollector {
         }
         let keep_all = self.query.transition.is_some();
         let key_cells = self.query.key.len() + usize::from(keep_all);
+        // An exemplar of the future would stand for ever, here and in Prometheus, since none that comes is younger.
+        let present = now.max(moment.now).saturating_add(self.settings.look_back.margin);
         let mut room = Vec::new();
         let made_before = self.made.len();
         for (index, row) in page.rows.iter().enumerate() {
@@ -293,6 +295,7 @@ impl RowsCollector {
                 self.room -= made;
                 first
             });
+            let span = span.filter(|_| (0..=present).contains(&time)).map(|span| (span, time));
             let mut labels = [None; LABELS_PER_METRIC];
             for counted in &mut self.metrics {
                 let width = counted.labels.len().min(LABELS_PER_METRIC);
@@ -304,9 +307,7 @@ impl RowsCollector {
                 if value == Some(None) {
                     continue;
                 }
-                if let Err(reason) =
-                    counted.series.add_traced(&labels[..width], value.flatten(), start, span.map(|span| (span, time)))
-                {
+                if let Err(reason) = counted.series.add_traced(&labels[..width], value.flatten(), start, span) {
                     *folded.ignored.entry(reason).or_default() += 1;
                 }
             }

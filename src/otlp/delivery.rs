@@ -25,12 +25,26 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// The pause when the receiver takes nothing from us as we are configured: somebody has to mend it.
 const MENDING_PAUSE: Duration = Duration::from_secs(60);
 
+/// An empty queue is looked at again after this even if nobody said that spans came: whoever saved them may have been stopped
+/// before it could.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Requests in a row that came to nothing before one span by itself shows whether the receiver fails, or fails at some
+/// spans alone.
+const PATIENCE: u32 = 4;
+
+/// How often a span fails by itself, each time right before the receiver takes another one, until it is given up.
+const FAILS_ALONE: u32 = 3;
+
 /// How long spans that are kept in memory alone are sent on when the process is told to stop.
 const LAST_SPANS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Spans that are taken out of the state together once they are done with, since each time waits for the disk: what a
 /// crash may make be sent a second time, beside the request under way.
 const FORGOTTEN_TOGETHER: u64 = 4096;
+
+/// A span that is to be sent, and where it comes from.
+type Outgoing<'s> = (Origin<'s>, &'s SpanRecord);
 
 /// Takes spans to a receiver, some at a time.
 pub struct Sender {
@@ -82,14 +96,19 @@ impl Sender {
 
     /// Sends spans in order. What the receiver refuses is sent in halves, so that one span which it will not take
     /// costs no other.
-    pub async fn send(&self, spans: &[(Origin<'_>, &SpanRecord)]) -> Sent {
+    pub async fn send(&self, spans: &[Outgoing<'_>]) -> Sent {
+        self.send_beside(spans, None).await
+    }
+
+    /// The same for spans at which the receiver failed again and again, while it takes `control`: they too are sent in halves,
+    /// and one that keeps failing by itself is given up.
+    async fn send_beside(&self, spans: &[Outgoing<'_>], control: Option<Outgoing<'_>>) -> Sent {
         let mut sent = Sent::default();
+        let mut failed_alone = 0;
         // What is left of the spans, the next part last.
-        let mut parts: Vec<&[(Origin<'_>, &SpanRecord)]> = spans.chunks(self.batch_spans).rev().collect();
+        let mut parts: Vec<&[Outgoing<'_>]> = spans.chunks(self.batch_spans).rev().collect();
         while let Some(part) = parts.pop() {
-            let began = Instant::now();
-            let answer = self.transport.traces(self.applications.request(part)).await;
-            self.metrics.requested(outcome(&answer), began.elapsed().as_secs_f64());
+            let answer = self.ask(part).await;
             let count = part.len() as u64;
             match answer {
                 Answer::Accepted => self.took(&mut sent, part, 0),
@@ -102,26 +121,59 @@ impl Sender {
                     self.metrics.given_up(GivenUp::PartialSuccess, rejected);
                     self.took(&mut sent, part, rejected);
                 }
-                Answer::Refused { .. } | Answer::TooLarge { .. } if part.len() > 1 => {
-                    let (first, rest) = part.split_at(part.len() / 2);
-                    parts.extend([rest, first]);
-                }
+                Answer::Refused { .. } | Answer::TooLarge { .. } if part.len() > 1 => parts.extend(halves(part)),
                 Answer::Refused { why } => self.gave_up(&mut sent, part, GivenUp::Refused, &why),
                 Answer::TooLarge { why } => self.gave_up(&mut sent, part, GivenUp::TooLarge, &why),
+                Answer::Later { why, .. } if control.is_some() && part.len() == 1 && failed_alone == FAILS_ALONE => {
+                    self.gave_up(&mut sent, part, GivenUp::Failing, &why);
+                }
                 Answer::Later { after, why } => {
-                    sent.held = Some(Held { pause: after, misconfigured: false, why });
-                    break;
+                    let Some(control) = control else {
+                        sent.held = Some(Held { pause: after, misconfigured: false, why });
+                        break;
+                    };
+                    tokio::time::sleep(after.unwrap_or_default().max(FIRST_PAUSE)).await;
+                    if part.len() > 1 {
+                        parts.extend(halves(part));
+                        continue;
+                    }
+                    if !self.takes(control).await {
+                        sent.held = Some(Held { pause: after, misconfigured: false, why });
+                        break;
+                    }
+                    failed_alone += 1;
+                    parts.push(part);
+                    continue;
                 }
                 Answer::Misconfigured { why } => {
                     sent.held = Some(Held { pause: Some(MENDING_PAUSE), misconfigured: true, why });
                     break;
                 }
             }
+            failed_alone = 0;
         }
         sent
     }
 
-    fn took(&self, sent: &mut Sent, part: &[(Origin<'_>, &SpanRecord)], rejected: u64) {
+    /// One of several spans that the receiver takes by itself right now.
+    async fn control<'s>(&self, spans: &[Outgoing<'s>]) -> Option<Outgoing<'s>> {
+        // Any of them may be one that it fails at, so it is another one each time.
+        let any = *spans.get(fastrand::usize(..spans.len().max(1))).filter(|_| spans.len() > 1)?;
+        self.takes(any).await.then_some(any)
+    }
+
+    async fn takes(&self, span: Outgoing<'_>) -> bool {
+        self.ask(&[span]).await == Answer::Accepted
+    }
+
+    async fn ask(&self, spans: &[Outgoing<'_>]) -> Answer {
+        let began = Instant::now();
+        let answer = self.transport.traces(self.applications.request(spans)).await;
+        self.metrics.requested(outcome(&answer), began.elapsed().as_secs_f64());
+        answer
+    }
+
+    fn took(&self, sent: &mut Sent, part: &[Outgoing<'_>], rejected: u64) {
         let accepted = part.len() as u64 - rejected;
         sent.accepted += accepted;
         sent.given_up += rejected;
@@ -129,7 +181,7 @@ impl Sender {
         self.metrics.sent(accepted);
     }
 
-    fn gave_up(&self, sent: &mut Sent, part: &[(Origin<'_>, &SpanRecord)], reason: GivenUp, why: &str) {
+    fn gave_up(&self, sent: &mut Sent, part: &[Outgoing<'_>], reason: GivenUp, why: &str) {
         for (origin, span) in part {
             let (reason, trace, span_id) = (reason.as_str(), span.trace, span.span);
             tracing::warn!(source = origin.source, pack = origin.pack, %trace, span = %span_id, reason,
@@ -164,13 +216,27 @@ pub struct Delivery {
     partly: usize,
     /// What comes next in the queue, read while the request before was on its way.
     ahead: Option<Vec<QueuedSpans>>,
+    told_to_mend: bool,
+    /// Since when the oldest span waits, in seconds since 1970.
+    oldest: Option<f64>,
 }
 
 impl Delivery {
     /// Prepares to send what waits in the state.
     pub fn new(sender: Sender, state: Arc<State>, queue: Arc<SpanQueue>) -> Self {
         sender.metrics.limited(queue.limit());
-        Delivery { sender, state, queue, failures: 0, through: 0, done: Done::default(), partly: 0, ahead: None }
+        Delivery {
+            sender,
+            state,
+            queue,
+            failures: 0,
+            through: 0,
+            done: Done::default(),
+            partly: 0,
+            ahead: None,
+            told_to_mend: false,
+            oldest: None,
+        }
     }
 
     /// Sends until told to stop. What then waits in a state that survives is sent by the next run.
@@ -183,11 +249,12 @@ impl Delivery {
             match pause {
                 Some(Duration::ZERO) => {}
                 Some(pause) => tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
+                    () = self.rest(pause) => {}
                     _ = stop.wait_for(|stop| *stop) => break,
                 },
                 None => tokio::select! {
                     () = self.queue.told() => {}
+                    () = tokio::time::sleep(LOOK_AGAIN) => {}
                     _ = stop.wait_for(|stop| *stop) => break,
                 },
             }
@@ -205,6 +272,18 @@ impl Delivery {
         }
     }
 
+    /// Waits, and meanwhile tells how much there is to send.
+    async fn rest(&self, pause: Duration) {
+        let end = Instant::now() + pause;
+        while tokio::time::timeout_at(end, self.queue.told()).await.is_ok() {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        self.sender.metrics.queued(self.queue.queued(), self.oldest);
+    }
+
     /// Sends the oldest spans. Returns the pause before the next; none when nothing waits.
     async fn send_some(&mut self) -> Option<Duration> {
         match self.try_send_some().await {
@@ -218,16 +297,19 @@ impl Delivery {
     }
 
     async fn try_send_some(&mut self) -> Result<Option<Duration>, StateError> {
+        let is_stuck = self.failures >= PATIENCE;
+        // What keeps failing by itself is told by another one that does not.
+        let enough = self.sender.batch_spans + usize::from(is_stuck);
         let batches = match self.ahead.take() {
             Some(batches) => batches,
-            None => self.state.queued_spans(self.through, self.sender.batch_spans).await?,
+            None => self.state.queued_spans(self.through, enough).await?,
         };
-        let oldest = batches.first().map(|batch| batch.queued as f64 / 1e6);
-        self.sender.metrics.queued(self.queue.queued(), oldest);
+        self.oldest = batches.first().map(|batch| batch.queued as f64 / 1e6);
+        self.tell();
         if batches.is_empty() {
             return Ok(None);
         }
-        let spans: Vec<(Origin<'_>, &SpanRecord)> = batches
+        let spans: Vec<Outgoing<'_>> = batches
             .iter()
             .flat_map(|batch| batch.spans.iter().map(|span| (Origin::of(&batch.collector), span)))
             .skip(self.partly)
@@ -239,7 +321,9 @@ impl Delivery {
             let wanted = self.failures == 0;
             if wanted { self.state.queued_spans(last, self.sender.batch_spans).await.ok() } else { None }
         };
-        let (sent, ahead) = tokio::join!(self.sender.send(&spans), read);
+        let control = if is_stuck { self.sender.control(&spans).await } else { None };
+        let was_sent_apart = control.is_some();
+        let (sent, ahead) = tokio::join!(self.sender.send_beside(&spans, control), read);
         // When there was nothing, it is asked again, since spans may have come since.
         let ahead = ahead.filter(|batches| !batches.is_empty() && sent.held.is_none());
         self.settle(&batches, self.partly + sent.done);
@@ -247,6 +331,10 @@ impl Delivery {
             self.forget().await?;
         }
         if let Some(held) = sent.held {
+            if was_sent_apart {
+                // It took something since.
+                self.failures = 0;
+            }
             return Ok(Some(self.hold(&held)));
         }
         if self.failures > 0 {
@@ -289,11 +377,18 @@ impl Delivery {
     /// Says once that spans have to wait. Returns for how long.
     fn hold(&mut self, held: &Held) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        if self.failures == 1 {
+        if self.failures == 1 || held.misconfigured && !self.told_to_mend {
             tracing::warn!("spans of rows wait for the receiver of traces: {}", held.why);
         }
+        self.told_to_mend = held.misconfigured;
         held.pause(self.failures)
     }
+}
+
+/// Both halves, the first one last.
+fn halves<'p, 's>(part: &'p [Outgoing<'s>]) -> [&'p [Outgoing<'s>]; 2] {
+    let (first, rest) = part.split_at(part.len() / 2);
+    [rest, first]
 }
 
 fn outcome(answer: &Answer) -> RequestOutcome {

@@ -3,6 +3,8 @@
 //! Whatever goes wrong, the collector in memory is what the state holds: when a page could not be written, it is made
 //! anew from the state before the next run.
 
+mod spans_aside;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use crate::telemetry::{Failure, Reason};
 use super::gate::Gate;
 use super::run::Run;
 use super::{Context, clock, trace};
+use spans_aside::{Aside, FailedReads};
 
 /// A rows collector and what it takes to make it anew.
 pub struct RowsJob {
@@ -33,6 +36,10 @@ pub struct RowsJob {
     settings: RowsSettings,
     guard: Arc<Guard>,
     spans: Option<SpanMaker>,
+    /// What else is to be read for spans, while the source refuses that.
+    aside: Option<Aside>,
+    /// Reads in a row that failed with the columns of spans.
+    failed: FailedReads,
     audit_interval: Duration,
     last_audit: Option<Instant>,
     /// None until it was made from the state.
@@ -74,6 +81,8 @@ impl RowsJob {
             source: database.clone(),
             definition: definition.clone(),
             spans: sends_spans.then(maker).flatten(),
+            aside: None,
+            failed: FailedReads::default(),
             query,
             settings,
             guard: context.guard.clone(),
@@ -93,6 +102,12 @@ impl RowsJob {
         context: &Context,
         metrics: &CollectorMetrics,
     ) -> Result<Run, Failure> {
+        if let Some(aside) = self.aside.take_if(|aside| aside.is_over()) {
+            self.query = aside.query;
+            self.spans = Some(aside.spans);
+            self.collector = None;
+            self.ahead = None;
+        }
         let mut collector = match self.collector.take() {
             Some(collector) => collector,
             None => self.made_from_state(id, context).await?,
@@ -110,7 +125,7 @@ impl RowsJob {
         let began = Instant::now();
         let read = match self.ahead.take() {
             Some((range, page)) if range == collector.next_range() => Ok(Some(page)),
-            _ => traced(trace::read(false), self.read(&mut collector)).await,
+            _ => traced(trace::read(false), self.read(&mut collector, id, context)).await,
         };
         let mut busy = began.elapsed();
         gate.report(&read);
@@ -157,7 +172,7 @@ impl RowsJob {
             more: folded.more,
             more_after: Duration::ZERO,
             indexed: moment.indexed,
-            note: note(&self.query, &moment, &folded, &collector),
+            note: note(&self.query, &moment, &folded, &collector).or(self.aside.as_ref().map(Aside::note)),
             horizon_lag: moment.oldest_open.map(|oldest| seconds(moment.now - oldest)),
             rows_counted: collector.cursor().map(|cursor| cursor.counted),
         };
@@ -180,7 +195,12 @@ impl RowsJob {
         (youngest > self.hidden_since).then(|| youngest.saturating_add(micros(zero_first)))
     }
 
-    async fn read(&self, collector: &mut RowsCollector) -> Result<Option<RowsPage>, Failure> {
+    async fn read(
+        &mut self,
+        collector: &mut RowsCollector,
+        id: &CollectorId,
+        context: &Context,
+    ) -> Result<Option<RowsPage>, Failure> {
         let mut begun: Option<Moment> = None;
         if collector.is_before_first_look() {
             let moment = self.source.moment().await?;
@@ -188,7 +208,14 @@ impl RowsJob {
             begun = Some(moment);
         }
         let range = collector.next_range();
-        match (self.source.read_rows(&self.query, &range).await, begun) {
+        let read = match self.source.read_rows(&self.query, &range).await {
+            Ok(page) => {
+                self.failed = FailedReads::default();
+                Ok(page)
+            }
+            Err(failure) => self.read_without_spans(failure, collector, begun.as_ref(), id, context).await,
+        };
+        match (read, begun) {
             (Ok(page), _) => Ok(Some(page)),
             (Err(failure), Some(moment)) if failure.reason == Reason::MissingTable => {
                 collector.table_was_missing(&moment);
@@ -293,6 +320,9 @@ impl RowsJob {
             for (reason, values) in &folded.spans_replaced {
                 metrics.replaced(*reason, *values);
             }
+        }
+        if let Some(aside) = &self.aside {
+            metrics.spans(0, &aside.skipped(folded.counted));
         }
         metrics.seen_keys(collector.seen_keys());
         metrics.seen_keys_dropped(folded.keys_dropped);

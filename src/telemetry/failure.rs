@@ -195,16 +195,19 @@ pub enum SpanSkipped {
     EndsBeforeStart,
     /// The column that names the trace is NULL.
     TraceMissing,
+    /// The source refuses a column that spans alone need; the row counted without.
+    ColumnsUnread,
 }
 
 impl SpanSkipped {
     /// Every reason, in the order in which they are exported.
-    pub const ALL: [SpanSkipped; 5] = [
+    pub const ALL: [SpanSkipped; 6] = [
         SpanSkipped::QueueFull,
         SpanSkipped::TimeMissing,
         SpanSkipped::BadTime,
         SpanSkipped::EndsBeforeStart,
         SpanSkipped::TraceMissing,
+        SpanSkipped::ColumnsUnread,
     ];
 
     /// The label value.
@@ -215,6 +218,7 @@ impl SpanSkipped {
             SpanSkipped::BadTime => "bad_time",
             SpanSkipped::EndsBeforeStart => "ends_before_start",
             SpanSkipped::TraceMissing => "trace_missing",
+            SpanSkipped::ColumnsUnread => "columns_unread",
         }
     }
 }

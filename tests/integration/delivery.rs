@@ -7,7 +7,18 @@ use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
-use super::harness::exporter::PATIENCE;
+use rowmetry::collector::Changes;
+use rowmetry::config::OtlpSettings;
+use rowmetry::config::otlp::{OtlpEndpoint, OtlpProtocol, RowSpanSettings};
+use rowmetry::otlp::SpanQueue;
+use rowmetry::otlp::delivery::{Delivery, Sender};
+use rowmetry::otlp::encode::spans::Applications;
+use rowmetry::span::{SpanId, SpanKind, SpanRecord, TraceId};
+use rowmetry::state::State;
+use rowmetry::telemetry::Metrics;
+
+use super::harness::exporter::{Exporter, PATIENCE};
+use super::harness::exposition::Scrape;
 use super::harness::otlp::{Behaviour, OtlpReceiver, ReceivedSpan, Transport};
 use super::harness::otlp_python::OtlpPython;
 use super::harness::prometheus::Prometheus;
@@ -208,6 +219,87 @@ async fn a_span_that_is_refused_costs_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_span_at_which_the_receiver_fails_for_ever_costs_no_other() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(300)).await;
+    database.run("update works set kind = 'poison' where id in (7, 250)").await;
+    for (transport, protocol) in [(Transport::Http, "http/protobuf"), (Transport::Grpc, "grpc")] {
+        let receiver = OtlpReceiver::start();
+        receiver.behave(Behaviour::FailAtSpansNamed("work poison".into()));
+        let exporter = sending_to(&database, &receiver.url_of(transport), protocol).start().await;
+        exporter
+            .scrapes("both are given up", |scrape| {
+                let given_up = scrape.get("rowmetry_spans_given_up_total", &[("reason", "failing")]);
+                let queued = scrape.get("rowmetry_spans_queued", &[]);
+                if (given_up, queued) == (Some(2.0), Some(0.0)) {
+                    Ok(())
+                } else {
+                    Err(format!("{given_up:?} {queued:?}"))
+                }
+            })
+            .await;
+        assert_eq!(by_number(&receiver.spans()).len(), 298, "{protocol}");
+        assert!(exporter.log_text().contains("a bug at spans named work poison"), "{}", exporter.log_text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_fails_at_everything_for_long_costs_no_span() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(300)).await;
+    let receiver = OtlpReceiver::start();
+    receiver.behave(Behaviour::Status { code: 500, retry_after: None });
+    let exporter = sending_to(&database, &receiver.http_url(), "http/protobuf").start().await;
+    eventually(PATIENCE, "it is asked beyond the first pauses", async || match receiver.requests().len() {
+        8.. => Ok(()),
+        asked => Err(format!("{asked} requests")),
+    })
+    .await;
+    receiver.behave(Behaviour::Accept);
+    let spans = receiver.wait_for_spans(300, PATIENCE).await;
+    expect_truth(&database, &spans).await;
+    assert_eq!(exporter.scrape().await.sum("rowmetry_spans_given_up_total", &[]), 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_of_which_nobody_told_are_sent_too() {
+    let receiver = OtlpReceiver::start();
+    let state = Arc::new(State::open(None).await.expect("it opens"));
+    let metrics = Metrics::new("1.2.3");
+    let url = format!("{}/v1/traces", receiver.http_url());
+    let endpoint = OtlpEndpoint::new(url.parse().expect("a URL"), OtlpProtocol::HttpProtobuf);
+    let transport = rowmetry::otlp::Transport::new(&endpoint).expect("a good endpoint");
+    let applications = Applications::new(&OtlpSettings::default(), &RowSpanSettings::default(), "1.2.3");
+    let sender = Sender::new(transport, applications, metrics.delivery(), 10);
+    let (_stop, told) = tokio::sync::watch::channel(false);
+    tokio::spawn(Delivery::new(sender, state.clone(), Arc::new(SpanQueue::new(100, 0))).run(told));
+    for number in 1..=2 {
+        let span = SpanRecord {
+            trace: TraceId([number; 16]),
+            span: SpanId([number; 8]),
+            parent: None,
+            name: "work".into(),
+            kind: SpanKind::Internal,
+            start: 1,
+            end: 2,
+            error: None,
+            attributes: Vec::new(),
+        };
+        eventually(PATIENCE, "it has looked and found nothing", async || {
+            let shown = |name: &str| metrics.gather().iter().any(|family| family.name() == name);
+            let waits = shown("rowmetry_spans_oldest_queued_timestamp_seconds");
+            if shown("rowmetry_spans_queued") && !waits { Ok(()) } else { Err("not yet".to_owned()) }
+        })
+        .await;
+        let changes = Changes { cursor: "{}".into(), spans: vec![span], ..Changes::default() };
+        state.save("s/p/c", &changes, 50).await.expect("it writes");
+        receiver.wait_for_spans(number.into(), PATIENCE).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_too_large_is_sent_in_parts_and_what_is_partly_taken_is_counted() {
     let database = Cluster::shared().database().await;
     make_works(&database).await;
@@ -266,6 +358,168 @@ async fn a_receiver_that_hangs_delays_no_count_and_the_queue_has_its_bound() {
     receiver.behave(Behaviour::Accept);
     let spans = receiver.wait_for_spans(1000, PATIENCE).await;
     assert_eq!(by_number(&spans).len(), 1000, "what had room comes in the end");
+}
+
+/// A pack whose spans need more than its metric: a column and another table.
+const NEEDY: &str = "
+app: needy
+title: Needy
+detect: [tasks]
+collectors:
+  - name: tasks
+    rows:
+      table: tasks
+      key: id
+      time: done_at
+      columns:
+        kind: t.kind
+        seconds: t.seconds
+        place: (select p.name from places p where p.id = t.place_id)
+    metrics:
+      - {counter: tasks_total, help: Rows of tasks., labels: [kind]}
+    spans:
+      - {name: task, duration: seconds, attributes: {task.place: place}}
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_spans_alone_need_costs_no_metric_where_it_is_missing_or_forbidden() {
+    const TASKS: &str = "create table tasks (id bigint generated always as identity primary key, \
+        done_at timestamptz not null default clock_timestamp(), kind text not null";
+    const PLACES: &str = "create table places (id bigint primary key, name text not null)";
+    const INSERT: &str = "insert into tasks (kind) select 'a' from generate_series(1, 30)";
+    for (case, script, mend) in [
+        (
+            "a column",
+            format!(
+                "{TASKS}, seconds float8 default 1); {PLACES}; grant select on all tables in schema public to ROLE"
+            ),
+            "alter table tasks add place_id bigint",
+        ),
+        (
+            "a table",
+            format!(
+                "{TASKS}, seconds float8 default 1, place_id bigint); grant select on all tables in schema public to ROLE"
+            ),
+            "create table places (id bigint primary key, name text not null); grant select on places to ROLE",
+        ),
+        (
+            "a grant of a column",
+            format!(
+                "{TASKS}, seconds float8 default 1, place_id bigint); {PLACES}; grant select on places to ROLE; \
+                 grant select (id, done_at, kind, xmin) on tasks to ROLE"
+            ),
+            "grant select on tasks to ROLE",
+        ),
+    ] {
+        let database = Cluster::shared().database().await;
+        let (role, url) = database.role("reader").await;
+        database.run(script.replace("ROLE", &role)).await;
+        database.run(INSERT).await;
+        let receiver = OtlpReceiver::start();
+        let otlp = format!("{{endpoint: \"{}\", traces: {{own: false}}}}", receiver.http_url());
+        let setup = Setup::of(&url).with("otlp", otlp).sourced("start", "now");
+        let packs = setup.folder.write("needy.yaml", NEEDY);
+        let setup = setup.with("packs", format!("[\"{}\"]", packs.display()));
+        let exporter = setup.start().await;
+        exporter.reads_again().await;
+        database.run(INSERT).await;
+        let scrape = exporter
+            .scrapes(case, |scrape| match scrape.get("tasks_total", &[("kind", "a")]) {
+                Some(30.0) => Ok(()),
+                other => Err(format!("{other:?} rows")),
+            })
+            .await;
+        let skipped = [("collector", "tasks"), ("reason", "columns_unread")];
+        assert_eq!(scrape.sum("rowmetry_spans_skipped_total", &skipped), 30.0, "{case}");
+        assert!(exporter.log_text().contains("counted without spans"), "{case}: {}", exporter.log_text());
+        let check = setup.command(&["check"]).output().expect("it can be started");
+        let told = String::from_utf8_lossy(&check.stdout);
+        assert!(told.contains("Its rows are counted without spans"), "{case}: {told}");
+        drop(exporter);
+        database.run(mend.replace("ROLE", &role)).await;
+        let exporter = setup.start().await;
+        database.run(INSERT).await;
+        receiver.wait_for_spans(30, PATIENCE).await;
+        exporter
+            .scrapes(case, |scrape| match scrape.get("tasks_total", &[("kind", "a")]) {
+                Some(60.0) => Ok(()),
+                other => Err(format!("{other:?} rows")),
+            })
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_outlives_its_source_a_time_without_traces_and_a_smaller_queue() {
+    async fn counts(exporter: &Exporter, rows: f64) -> Scrape {
+        let all = |scrape: &Scrape| scrape.of("works_total", &[]).map(|(_, value)| value).sum::<f64>();
+        let counted = |scrape: &Scrape| if all(scrape) == rows { Ok(()) } else { Err(format!("{}", all(scrape))) };
+        exporter.scrapes(&format!("{rows} rows are counted"), counted).await
+    }
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    let receiver = OtlpReceiver::start();
+    let one = sending_to(&database, &receiver.http_url(), "http/protobuf");
+    receiver.stop();
+    let exporter = one.clone().source("twin", &database.url).start().await;
+    database.run(&insert(100)).await;
+    counts(&exporter, 200.0).await;
+
+    // Its source goes while its spans wait.
+    one.write();
+    exporter.process.signal("HUP");
+    counts(&exporter, 100.0).await;
+    database.run(&insert(50)).await;
+    counts(&exporter, 150.0).await;
+    exporter.terminate();
+
+    // Without traces rows count as they did, and make no spans.
+    let mut without = one.clone();
+    without.settings.remove("otlp");
+    let exporter = without.start().await;
+    database.run(&insert(10)).await;
+    counts(&exporter, 160.0).await;
+    exporter.terminate();
+
+    // More waits than may wait now: nothing comes, nothing goes.
+    let otlp = one.settings["otlp"].replace("own: false", "own: false, queue_spans: 20");
+    let exporter = one.with("otlp", otlp).start().await;
+    database.run(&insert(5)).await;
+    let scrape = counts(&exporter, 165.0).await;
+    assert_eq!(scrape.sum("rowmetry_spans_skipped_total", &[("reason", "queue_full")]), 5.0);
+    assert_eq!(scrape.get("rowmetry_spans_queued", &[]), Some(250.0));
+    receiver.start_again();
+    receiver.wait_for_spans(250, PATIENCE).await;
+    exporter
+        .scrapes("nothing waits", |scrape| match scrape.get("rowmetry_spans_queued", &[]) {
+            Some(0.0) => Ok(()),
+            waiting => Err(format!("{waiting:?} wait")),
+        })
+        .await;
+    database.run(&insert(7)).await;
+    let found = by_number(&receiver.wait_for_spans(257, PATIENCE).await);
+    let of =
+        |rows: std::ops::RangeInclusive<i64>| rows.map(|row| found.get(&row).map_or(0, BTreeSet::len)).sum::<usize>();
+    assert_eq!([of(1..=100), of(101..=150), of(151..=165), of(166..=172)], [200, 50, 0, 7]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_pause_does_not_hide_how_much_waits() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(5)).await;
+    let receiver = OtlpReceiver::start();
+    receiver.behave(Behaviour::Status { code: 503, retry_after: Some("3600".into()) });
+    let exporter = sending_to(&database, &receiver.http_url(), "http/protobuf").start().await;
+    receiver.wait_for_requests(1, PATIENCE).await;
+    database.run(&insert(100)).await;
+    exporter
+        .scrapes("all that waits is told", |scrape| match scrape.get("rowmetry_spans_queued", &[]) {
+            Some(105.0) => Ok(()),
+            waiting => Err(format!("{waiting:?} wait")),
+        })
+        .await;
+    assert_eq!(receiver.requests().len(), 1, "it is not asked meanwhile");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -360,3 +360,21 @@ fn rows_that_count_make_spans_once_as_far_as_there_is_room() {
     assert_eq!((folded.counted, folded.spans_made, folded.spans_skipped.len()), (0, 0, 0));
     assert_eq!(collector.take_changes().spans, []);
 }
+
+#[test]
+fn a_row_of_the_future_is_no_exemplar() {
+    let mut collector = tracing_of(Start::Now);
+    collector.begin(&moment(1000, 50));
+    collector.fold(&page(moment(1000, 50), &[]), 0);
+    let mut shown_after = |key: &str, at: i64| {
+        collector.give_room(100);
+        let folded = collector.fold(&page(moment(1005, 55), &[(&[key, "x", "1"], at, 60)]), 0);
+        assert_eq!(folded.spans_made, 2, "it makes spans nevertheless");
+        let families = collector.families(Micros::MAX);
+        families[0].series[0].exemplar.map(|exemplar| exemplar.time / SECOND)
+    };
+    assert_eq!(shown_after("a", 1_000_000), None);
+    assert_eq!(shown_after("b", 1001), Some(1001));
+    assert_eq!(shown_after("c", 1_000_000), Some(1001));
+    assert_eq!(shown_after("d", 1002), Some(1002));
+}

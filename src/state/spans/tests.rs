@@ -78,3 +78,44 @@ async fn a_state_of_the_first_format_goes_on_with_a_queue() {
     let state = State::open(Some(directory.path())).await.expect("it opens");
     assert_eq!(state.span_queue().await.expect("it reads").spans, 2);
 }
+
+#[tokio::test]
+async fn what_is_forgotten_is_not_sent_and_what_begins_anew_is() {
+    let state = State::open(None).await.expect("it opens");
+    for collector in ["s/p/c", "s/p/d"] {
+        state.save(collector, &changes(0..600), 50).await.expect("it writes");
+    }
+    assert!(state.reset("s/p/c").await.expect("it writes"));
+    let listed = state.list().await.expect("it reads");
+    let listed: Vec<_> = listed.iter().map(|line| (&*line.collector, line.spans, &*line.cursor)).collect();
+    assert_eq!(listed, [("s/p/c", 600, ""), ("s/p/d", 600, "{}")]);
+    assert_eq!(state.span_queue().await.expect("it reads").spans, 1200);
+    for collector in ["s/p/c", "s/p/d"] {
+        assert!(state.forget(collector).await.expect("it writes"));
+        assert!(!state.forget(collector).await.expect("it writes"), "nothing is left");
+    }
+    assert_eq!(state.list().await.expect("it reads"), []);
+    assert_eq!(state.span_queue().await.expect("it reads"), QueueSize::default());
+}
+
+#[tokio::test]
+async fn the_first_of_many_are_read_without_the_others() {
+    const BATCHES: usize = 400;
+    const READS: u32 = 20;
+    let state = State::open(None).await.expect("it opens");
+    for _ in 0..BATCHES {
+        // As large as 512 spans are; what they say does not matter.
+        sqlx::query(
+            "insert into span_batch (collector, queued, spans, body) values ('s/p/c', 1, 512, hex(zeroblob(100000)))",
+        )
+        .execute(&mut *state.connection.lock().await)
+        .await
+        .expect("it writes");
+    }
+    let began = std::time::Instant::now();
+    for _ in 0..READS {
+        assert_eq!(state.queued_spans(0, 512).await.expect("it reads").len(), 1);
+    }
+    // Reading all of them takes a tenth of a second and more each time, and nobody can save meanwhile.
+    assert!(began.elapsed() < READS * std::time::Duration::from_millis(20), "{:?}", began.elapsed());
+}

@@ -20,13 +20,16 @@ pub enum GivenUp {
     TooLarge,
     /// The receiver said that it took a request but for some spans; it does not say which.
     PartialSuccess,
+    /// The receiver failed at it again and again, while it took others.
+    Failing,
     /// It could not be read back from the state.
     Unreadable,
 }
 
 impl GivenUp {
     /// Every reason, in the order in which they are exported.
-    pub const ALL: [GivenUp; 4] = [GivenUp::Refused, GivenUp::TooLarge, GivenUp::PartialSuccess, GivenUp::Unreadable];
+    pub const ALL: [GivenUp; 5] =
+        [GivenUp::Refused, GivenUp::TooLarge, GivenUp::PartialSuccess, GivenUp::Failing, GivenUp::Unreadable];
 
     /// The label value.
     pub const fn as_str(self) -> &'static str {
@@ -34,6 +37,7 @@ impl GivenUp {
             GivenUp::Refused => "refused",
             GivenUp::TooLarge => "too_large",
             GivenUp::PartialSuccess => "partial_success",
+            GivenUp::Failing => "failing",
             GivenUp::Unreadable => "unreadable",
         }
     }

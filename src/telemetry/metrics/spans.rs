@@ -73,6 +73,7 @@ mod tests {
         let expected = [
             of("rowmetry_spans_made_total", "", 8),
             skipped("bad_time", 2),
+            skipped("columns_unread", 0),
             skipped("ends_before_start", 0),
             skipped("queue_full", 0),
             skipped("time_missing", 0),

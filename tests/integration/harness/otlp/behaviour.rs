@@ -23,6 +23,8 @@ pub enum Behaviour {
     Partial { rejected: usize, message: String },
     /// 400 or `INVALID_ARGUMENT` while a span of this name is in the request.
     RefuseSpansNamed(String),
+    /// 500 or `INTERNAL` while a span of this name is in the request.
+    FailAtSpansNamed(String),
     /// 413 or `RESOURCE_EXHAUSTED` for more spans or data points than this.
     TooLargeAbove(usize),
     /// Read whole, not taken and never answered.
@@ -105,6 +107,10 @@ impl Behaviour {
             Behaviour::RefuseSpansNamed(name) => {
                 names.find(|one| one == name)?;
                 Verdict::Refuse(Refusal::new(400, format!("a span is named {name}")))
+            }
+            Behaviour::FailAtSpansNamed(name) => {
+                names.find(|one| one == name)?;
+                Verdict::Refuse(Refusal::new(500, format!("a bug at spans named {name}")))
             }
             Behaviour::TooLargeAbove(most) if items <= *most => return None,
             Behaviour::TooLargeAbove(most) => {
