@@ -4,6 +4,7 @@
 //! the receiver does never delays a read, and nothing is sent twice but what it may have lost.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -52,6 +53,8 @@ pub struct Sender {
     applications: Applications,
     metrics: DeliveryMetrics,
     batch_spans: usize,
+    /// Whether the receiver ever took anything from us.
+    has_taken: AtomicBool,
 }
 
 /// What became of spans that were to be sent, in their order.
@@ -91,7 +94,8 @@ impl Held {
 impl Sender {
     /// At most `batch_spans` in one request.
     pub fn new(transport: Transport, applications: Applications, metrics: DeliveryMetrics, batch_spans: usize) -> Self {
-        Sender { transport, applications, metrics, batch_spans: batch_spans.max(1) }
+        let has_taken = AtomicBool::new(false);
+        Sender { transport, applications, metrics, batch_spans: batch_spans.max(1), has_taken }
     }
 
     /// Sends spans in order. What the receiver refuses is sent in halves, so that one span which it will not take
@@ -122,7 +126,15 @@ impl Sender {
                     self.took(&mut sent, part, rejected);
                 }
                 Answer::Refused { .. } | Answer::TooLarge { .. } if part.len() > 1 => parts.extend(halves(part)),
-                Answer::Refused { why } => self.gave_up(&mut sent, part, GivenUp::Refused, &why),
+                Answer::Refused { why } => {
+                    // One that never took anything may be no receiver of traces at all: then it is not the span.
+                    if !self.has_taken.load(Ordering::Relaxed) && !self.takes_another(spans, part).await {
+                        let why = format!("it has refused every span so far, so none is given up: {why}");
+                        sent.held = Some(Held { pause: Some(MENDING_PAUSE), misconfigured: true, why });
+                        break;
+                    }
+                    self.gave_up(&mut sent, part, GivenUp::Refused, &why);
+                }
                 Answer::TooLarge { why } => self.gave_up(&mut sent, part, GivenUp::TooLarge, &why),
                 Answer::Later { why, .. } if control.is_some() && part.len() == 1 && failed_alone == FAILS_ALONE => {
                     self.gave_up(&mut sent, part, GivenUp::Failing, &why);
@@ -162,6 +174,16 @@ impl Sender {
         self.takes(any).await.then_some(any)
     }
 
+    /// Whether it takes the last span, or the first where the last is what it just refused.
+    async fn takes_another(&self, spans: &[Outgoing<'_>], refused: &[Outgoing<'_>]) -> bool {
+        let other =
+            spans.iter().rev().chain(spans).find(|other| refused.iter().all(|span| span.1.span != other.1.span));
+        match other {
+            Some(other) => self.takes(*other).await,
+            None => false,
+        }
+    }
+
     async fn takes(&self, span: Outgoing<'_>) -> bool {
         self.ask(&[span]).await == Answer::Accepted
     }
@@ -170,6 +192,9 @@ impl Sender {
         let began = Instant::now();
         let answer = self.transport.traces(self.applications.request(spans)).await;
         self.metrics.requested(outcome(&answer), began.elapsed().as_secs_f64());
+        if matches!(answer, Answer::Accepted | Answer::Partial { .. }) {
+            self.has_taken.store(true, Ordering::Relaxed);
+        }
         answer
     }
 

@@ -631,3 +631,22 @@ async fn what_was_sent_before_a_pause_or_a_stop_is_not_sent_again() {
     // What the state keeps as one is sent again as one when the stop came in its midst.
     assert!(spans.len() <= 20_512, "{} were sent again", spans.len() - 20_000);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_refuses_everything_from_the_first_is_no_receiver_and_costs_no_span() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(300)).await;
+    let receiver = OtlpReceiver::start();
+    receiver.behave(Behaviour::Status { code: 400, retry_after: None });
+    let setup = sending_to(&database, &receiver.http_url(), "http/protobuf");
+    let exporter = setup.start().await;
+    exporter.logs("it has refused every span so far").await;
+    let scrape = exporter.scrape().await;
+    assert_eq!(scrape.sum("rowmetry_spans_given_up_total", &[]), 0.0);
+    assert!(receiver.requests().len() < 20, "{} requests for nothing", receiver.requests().len());
+    assert!(exporter.terminate().success());
+    receiver.behave(Behaviour::Accept);
+    let _exporter = setup.start().await;
+    expect_truth(&database, &receiver.wait_for_spans(300, PATIENCE).await).await;
+}
