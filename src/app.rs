@@ -37,6 +37,7 @@ pub use backfill::{BackfillRequest, backfill};
 pub use check::check;
 pub use demo::{DemoRequest, demo};
 pub use past::{PackChoice, PastRequest};
+pub use push::instance;
 pub use replay::{ReplayRequest, replay};
 pub use self_metrics::self_metrics;
 pub use state::{forget_state, list_state, reset_state};

@@ -1,5 +1,6 @@
 //! The `rowmetry` binary: reads the command line, starts the log, and hands over.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use rowmetry::app::{self, DemoRequest};
@@ -67,7 +68,7 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
                 duration: options.duration,
                 otlp: otlp.clone(),
             };
-            return traced(&otlp, &log, |runtime, spans| runtime.block_on(app::demo(request, spans)));
+            return traced(&otlp, options.listen, &log, |runtime, spans| runtime.block_on(app::demo(request, spans)));
         }
         Command::Check(options) => {
             return with_settings(&options.common, |settings| {
@@ -95,7 +96,7 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
 
 fn serve(settings: Settings, log: &LogOptions, options: &ServeOptions) -> anyhow::Result<ExitCode> {
     let otlp = settings.otlp.clone();
-    traced(&otlp, log, |runtime, spans| {
+    traced(&otlp, settings.listen, log, |runtime, spans| {
         let settings = part(settings, &options.part);
         let options = options.clone();
         let load = Box::new(move || {
@@ -106,16 +107,22 @@ fn serve(settings: Settings, log: &LogOptions, options: &ServeOptions) -> anyhow
     })
 }
 
-/// Log and traces begin together, then everything else; the traces end last.
+/// Log and traces begin together, then everything else; the traces end last. Our own traces name us as pushed metrics do, by
+/// where we serve, if that is known beforehand.
 fn traced(
     otlp: &OtlpSettings,
+    listen: SocketAddr,
     log: &LogOptions,
     body: impl FnOnce(&tokio::runtime::Runtime, Option<&OwnSpans>) -> anyhow::Result<()>,
 ) -> anyhow::Result<ExitCode> {
     let runtime = runtime()?;
     let traces = {
         let _within = runtime.enter();
-        match OwnTraces::start(otlp, app::VERSION) {
+        let mut otlp = otlp.clone();
+        if listen.port() != 0 {
+            otlp.resource.entry("service.instance.id".to_owned()).or_insert_with(|| app::instance(listen));
+        }
+        match OwnTraces::start(&otlp, app::VERSION) {
             Ok(traces) => traces,
             Err(error) => return Ok(bad_usage(&error)),
         }

@@ -45,7 +45,7 @@ pub(super) fn start_push(
 ) -> anyhow::Result<Option<Pushing>> {
     let Some(how) = settings.otlp.metrics.clone() else { return Ok(None) };
     let transport = Transport::new(&how.endpoint).context("metrics cannot be pushed by OTLP")?;
-    let instance = instance(address, std::fs::read_to_string(HOST_NAME).ok());
+    let instance = instance(address);
     tracing::info!(interval = ?how.interval, instance, "pushing metrics by OTLP");
     let push = Push::new(how, &settings.otlp, &instance, super::VERSION, store, metrics, Arc::new(clock::now));
     let (stop, told) = watch::channel(false);
@@ -53,12 +53,17 @@ pub(super) fn start_push(
     Ok(Some(Pushing { task, stop }))
 }
 
+/// What tells this exporter from others, by where it serves: `service.instance.id` unless the operator says otherwise.
+pub fn instance(address: SocketAddr) -> String {
+    instance_at(address, std::fs::read_to_string(HOST_NAME).ok())
+}
+
 /// Where Linux tells the host's name.
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
 
 /// `host:port`, as OpenTelemetry's compatibility with Prometheus asks for: what we listen at, under the host's name where the
 /// address is the same on every host.
-fn instance(address: SocketAddr, host_name: Option<String>) -> String {
+fn instance_at(address: SocketAddr, host_name: Option<String>) -> String {
     let host_name = host_name.as_deref().map(str::trim).filter(|name| !name.is_empty());
     match host_name {
         Some(name) if address.ip().is_unspecified() || address.ip().is_loopback() => {
@@ -74,8 +79,9 @@ mod tests {
 
     #[test]
     fn an_instance_is_told_from_those_of_other_hosts() {
-        let name =
-            |address: &str, host: Option<&str>| instance(address.parse().expect("an address"), host.map(str::to_owned));
+        let name = |address: &str, host: Option<&str>| {
+            instance_at(address.parse().expect("an address"), host.map(str::to_owned))
+        };
         assert_eq!(name("0.0.0.0:9750", Some("web-1\n")), "web-1:9750");
         assert_eq!(name("[::1]:9750", Some("web-1\n")), "web-1:9750");
         assert_eq!(name("10.0.0.7:9750", Some("web-1\n")), "10.0.0.7:9750");
