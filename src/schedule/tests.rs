@@ -221,7 +221,9 @@ impl Play {
                 self.next_row = Instant::now() + MINUTE;
             }
             let first = self.rest().await;
-            tokio::time::advance(first.min(STEP).min(left)).await;
+            // No step goes past a row that is due, so that there are as many as minutes.
+            let row = if busy { self.next_row.saturating_duration_since(Instant::now()) } else { left };
+            tokio::time::advance(first.min(STEP).min(left).min(row)).await;
         }
     }
 
