@@ -340,7 +340,9 @@ fn having_read(answer: Vec<u8>) -> Act {
 #[tokio::test]
 async fn what_no_receiver_says_is_understood_over_http() {
     const PAGE: &str = "Content-Type: text/html\r\n";
-    let answer = |status: &str, head: &str, body: &str| having_read(hostile::bytes(status, head, body));
+    // It closes after each answer, and says so: else the next request may be under way when it does.
+    let closing = |head: &str| format!("Connection: close\r\n{head}");
+    let answer = |status: &str, head: &str, body: &str| having_read(hostile::bytes(status, &closing(head), body));
     let server = Hostile::plain(answer("200 OK", "", ""));
     let mut endpoint = at(&server.url("/v1/traces"), OtlpProtocol::HttpProtobuf);
     endpoint.headers = vec![("authorization".into(), SecretString::from("Bearer s3cret-token"))];
@@ -358,7 +360,7 @@ async fn what_no_receiver_says_is_understood_over_http() {
         assert!(said.contains(wanted) && !said.contains("s3cret"), "{said}");
     }
     // The head of a success has said what matters, whatever becomes of its body.
-    let endless = hostile::bytes("200 OK", "Content-Type: application/x-protobuf\r\n", vec![0xff; 1 << 20]);
+    let endless = hostile::bytes("200 OK", &closing("Content-Type: application/x-protobuf\r\n"), vec![0xff; 1 << 20]);
     let broken_off = b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n\x0a".to_vec();
     for act in [endless, broken_off] {
         server.acts(having_read(act));
