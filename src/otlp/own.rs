@@ -22,7 +22,7 @@ use opentelemetry_sdk::trace::{Sampler as SdkSampler, SpanExporter as Export};
 use tokio::runtime::Handle;
 use tonic::metadata::MetadataMap;
 
-use super::transport::{Answer, BadEndpoint, Transport};
+use super::transport::{Answer, BadEndpoint, Transport, USER_AGENT_TEXT};
 use crate::config::otlp::{OtlpEndpoint, OtlpSettings, Sampler, TraceSettings};
 use crate::source::http::credentials;
 use crate::telemetry::metrics::{OwnSpans, SpanOutcome};
@@ -36,8 +36,6 @@ const BATCH_TIME: Duration = Duration::from_secs(5);
 
 /// Time that the last batch has to reach the receiver when the process ends.
 const STOP_WITHIN: Duration = Duration::from_secs(3);
-
-const USER_AGENT_TEXT: &str = concat!("rowmetry/", env!("CARGO_PKG_VERSION"));
 
 /// Characters of an error that are logged: it may hold a receiver's words.
 const WORDS: usize = 200;

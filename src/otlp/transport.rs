@@ -18,6 +18,7 @@ use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceReq
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use tonic::transport::Channel;
 
+pub(super) use self::connect::USER_AGENT_TEXT;
 use self::grpc::GrpcWay;
 use self::http::HttpWay;
 use self::words::Secrets;

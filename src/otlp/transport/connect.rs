@@ -28,7 +28,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// What tells a receiver who sends.
-pub(super) const USER_AGENT_TEXT: &str = concat!("rowmetry/", env!("CARGO_PKG_VERSION"));
+pub(in crate::otlp) const USER_AGENT_TEXT: &str = concat!("rowmetry/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that the transport writes itself: others would make its requests unreadable.
 const OWN_HEADERS: [&str; 7] =
