@@ -48,6 +48,7 @@ pub struct RowsCollector {
     shown_before: Micros,
     seeded: bool,
     spans: Option<SpanMaker>,
+    exemplars: bool,
     /// Spans that may be made yet.
     room: u64,
     /// Spans that were made and are to be written.
@@ -100,6 +101,7 @@ impl RowsCollector {
             shown_before: Micros::MIN,
             seeded: false,
             spans: None,
+            exemplars: true,
             room: 0,
             made: Vec::new(),
         }
@@ -108,6 +110,12 @@ impl RowsCollector {
     /// Makes spans of rows too, as far as there is room ([`RowsCollector::give_room`]).
     pub fn with_spans(mut self, spans: Option<SpanMaker>) -> Self {
         self.spans = spans;
+        self
+    }
+
+    /// Whether series show rows whose spans were made, as exemplars; they do unless told otherwise.
+    pub fn with_exemplars(mut self, shown: bool) -> Self {
+        self.exemplars = shown;
         self
     }
 
@@ -295,7 +303,8 @@ impl RowsCollector {
                 self.room -= made;
                 first
             });
-            let span = span.filter(|_| (0..=present).contains(&time)).map(|span| (span, time));
+            let is_shown = self.exemplars && (0..=present).contains(&time);
+            let span = span.filter(|_| is_shown).map(|span| (span, time));
             let mut labels = [None; LABELS_PER_METRIC];
             for counted in &mut self.metrics {
                 let width = counted.labels.len().min(LABELS_PER_METRIC);

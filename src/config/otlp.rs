@@ -239,6 +239,14 @@ impl OtlpProtocol {
     }
 }
 
+impl OtlpSettings {
+    /// Whether counters and histograms show exemplars of rows whose spans are sent.
+    pub fn shows_exemplars(&self) -> bool {
+        let rows = self.traces.as_ref().and_then(|traces| traces.rows.as_ref());
+        rows.is_some_and(|rows| rows.exemplars)
+    }
+}
+
 impl TraceSettings {
     /// Spans in one request unless the operator says otherwise; OpenTelemetry's own default.
     pub const BATCH_SPANS: usize = 512;

@@ -37,6 +37,8 @@ pub struct RowsJob {
     guard: Arc<Guard>,
     spans: Option<SpanMaker>,
     /// What else is to be read for spans, while the source refuses that.
+    /// Whether series show rows whose spans were queued.
+    exemplars: bool,
     aside: Option<Aside>,
     /// Reads in a row that failed with the columns of spans.
     failed: FailedReads,
@@ -81,6 +83,7 @@ impl RowsJob {
             source: database.clone(),
             definition: definition.clone(),
             spans: sends_spans.then(maker).flatten(),
+            exemplars: context.settings.otlp.shows_exemplars(),
             aside: None,
             failed: FailedReads::default(),
             query,
@@ -227,7 +230,8 @@ impl RowsJob {
 
     async fn made_from_state(&self, id: &CollectorId, context: &Context) -> Result<RowsCollector, Failure> {
         let mut collector = RowsCollector::new(&self.definition, self.query.clone(), self.settings, &self.guard)
-            .with_spans(self.spans.clone());
+            .with_spans(self.spans.clone())
+            .with_exemplars(self.exemplars);
         let stored = context
             .state
             .load(&id.to_string())

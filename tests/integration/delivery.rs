@@ -650,3 +650,23 @@ async fn what_refuses_everything_from_the_first_is_no_receiver_and_costs_no_span
     let _exporter = setup.start().await;
     expect_truth(&database, &receiver.wait_for_spans(300, PATIENCE).await).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exemplars_are_shown_unless_the_operator_wants_none() {
+    let database = Cluster::shared().database().await;
+    make_works(&database).await;
+    database.run(&insert(30)).await;
+    for (setting, shown) in [("exemplars: true", true), ("exemplars: false", false)] {
+        let receiver = OtlpReceiver::start();
+        let setup = sending_to(&database, &receiver.http_url(), "http/protobuf");
+        let otlp = setup.settings["otlp"].replace("own: false", &format!("own: false, {setting}"));
+        let exporter = setup.with("otlp", otlp).start().await;
+        receiver.wait_for_spans(30, PATIENCE).await;
+        let text = eventually(PATIENCE, "every row is shown", async || {
+            let text = exporter.get("/metrics", "application/openmetrics-text;version=1.0.0").await?.text();
+            if text.contains("works_total{kind=\"a\"} 10") { Ok(text) } else { Err("not yet".to_owned()) }
+        })
+        .await;
+        assert_eq!(text.contains("# {trace_id="), shown, "{setting}");
+    }
+}
