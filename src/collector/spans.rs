@@ -90,7 +90,8 @@ struct Place {
 }
 
 impl SpanMaker {
-    /// None when the pack says nothing of spans. The pack must have passed lint. `source` and `pack` are parts of ids.
+    /// None when the pack says nothing of spans. The pack must have passed lint. `source` is a part of every id, `pack` of those of
+    /// traces that several rows make.
     pub fn new(
         definition: &pack::Collector,
         query: &RowsQuery,
