@@ -9,6 +9,7 @@ pub mod exact;
 pub mod guard;
 pub mod histogram;
 pub mod history;
+pub mod logs;
 pub mod observed;
 pub mod record;
 pub mod rows;

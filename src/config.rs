@@ -6,6 +6,7 @@
 pub mod address;
 mod fill;
 pub mod load;
+pub mod logs;
 pub mod otlp;
 pub mod raw;
 mod shard;
@@ -23,6 +24,7 @@ use crate::family::Micros;
 use crate::pack::{Collector, Pack, Reads, ServerKind, System};
 
 pub use load::{ConfigErrors, Overrides, load};
+pub use logs::{DrainKind, DrainSettings, LogSettings};
 pub use otlp::OtlpSettings;
 pub use shard::Shard;
 
@@ -45,6 +47,8 @@ pub struct Settings {
     pub web: WebSettings,
     /// What is sent by OTLP.
     pub otlp: OtlpSettings,
+    /// Whose log lines are taken in.
+    pub logs: LogSettings,
     /// A new counter series is shown as 0 for this long before its first value, so that `increase()` sees its first
     /// rows.
     pub zero_first: Duration,

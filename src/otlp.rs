@@ -5,6 +5,7 @@
 
 pub mod delivery;
 pub mod encode;
+pub mod logs;
 pub mod own;
 pub mod push;
 pub mod queue;

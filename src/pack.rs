@@ -5,6 +5,7 @@
 
 pub mod lint;
 pub mod load;
+pub mod logs;
 pub mod span;
 pub mod sql;
 pub mod upstream;
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use load::{PackErrors, builtin};
+pub use logs::{Logs, Stream};
 pub use span::Span;
 pub use upstream::{Info, KeyFamily, Keys, Lookup, Probe, Reads, Reported, ServerKind, Show, Up};
 
@@ -59,7 +61,7 @@ pub struct Parameter {
     pub gauge: Option<String>,
 }
 
-/// One thing that is read, by exactly one of `rows`, `snapshot`, `keys`, `info`, `show` and `probe`, and the metrics it makes.
+/// One thing that is read, by exactly one of `rows`, `snapshot`, `keys`, `info`, `show`, `probe` and `logs`, and the metrics it makes.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Collector {
@@ -87,13 +89,16 @@ pub struct Collector {
     /// A health endpoint is asked.
     #[serde(default)]
     pub probe: Option<Probe>,
+    /// Lines that a drain brings are counted.
+    #[serde(default)]
+    pub logs: Option<Logs>,
     /// A gauge that says whether the source can be reached.
     #[serde(default)]
     pub up: Option<Up>,
     /// The metrics made of the rows.
     #[serde(default)]
     pub metrics: Vec<Metric>,
-    /// The spans made of the rows (`rows` alone): one of each for a row that is counted, sent where traces are configured.
+    /// The spans made of the rows (`rows` and `logs` alone): one of each for a row that is counted, sent where traces are configured.
     #[serde(default)]
     pub spans: Vec<Span>,
 }
@@ -105,6 +110,7 @@ impl Collector {
             Collector { keys: Some(_), .. } | Collector { info: Some(_), .. } => Reads::Redis,
             Collector { show: Some(_), .. } => Reads::Pgbouncer,
             Collector { probe: Some(_), .. } => Reads::Http,
+            Collector { logs: Some(_), .. } => Reads::Logs,
             _ => Reads::Database,
         }
     }
@@ -119,6 +125,7 @@ impl Collector {
             Collector { info: Some(_), .. } => "info",
             Collector { show: Some(_), .. } => "show",
             Collector { probe: Some(_), .. } => "probe",
+            Collector { logs: Some(_), .. } => "logs",
             _ => "snapshot",
         }
     }

@@ -6,6 +6,7 @@ pub mod authorities;
 pub mod http;
 pub mod instant;
 pub mod keyspace;
+pub mod logs;
 pub mod lookup;
 pub mod open;
 pub mod pgbouncer;

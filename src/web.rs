@@ -4,6 +4,7 @@
 //! can end the server.
 
 mod connection;
+mod drain;
 mod page;
 mod reply;
 mod route;
@@ -33,6 +34,7 @@ use crate::family::Micros;
 use crate::store::{Board, Store};
 use crate::telemetry::Metrics;
 use connection::Deadline;
+pub use drain::Intake;
 
 /// Time that replies under way have when the server stops: a scrape takes far less, an orchestrator waits longer.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -71,6 +73,19 @@ pub struct WebState {
     pub clock: Clock,
     bodies: Arc<Bodies>,
     own: OwnBodies,
+    intake: Option<Intake>,
+    serves: Serves,
+}
+
+/// What a listening address is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// Everything.
+    All,
+    /// Drains alone: what the world may reach.
+    Drains,
+    /// Everything but drains.
+    AllButDrains,
 }
 
 impl WebState {
@@ -85,7 +100,26 @@ impl WebState {
         clock: Clock,
     ) -> Self {
         let bodies = Arc::new(Bodies::new(store.clone()));
-        WebState { store, board, metrics, settings, reload, version, clock, bodies, own: OwnBodies::default() }
+        WebState {
+            store,
+            board,
+            metrics,
+            settings,
+            reload,
+            version,
+            clock,
+            bodies,
+            own: OwnBodies::default(),
+            intake: None,
+            serves: Serves::All,
+        }
+    }
+
+    /// The same with a way in for log lines, and what the address is for.
+    pub fn with_intake(mut self, intake: Intake, serves: Serves) -> Self {
+        self.intake = Some(intake);
+        self.serves = serves;
+        self
     }
 }
 
@@ -106,7 +140,9 @@ pub async fn serve(
 ) -> io::Result<()> {
     // Whatever is still under way when this returns, or is dropped, is cut off with it.
     let mut tasks = JoinSet::new();
-    tasks.spawn(warm(web.clone()));
+    if web.serves != Serves::Drains {
+        tasks.spawn(warm(web.clone()));
+    }
     let room = Arc::new(Semaphore::new(web.settings.connections));
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let graceful = GracefulShutdown::new();

@@ -115,6 +115,7 @@ fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> 
         web: WebSettings::default(),
         zero_first: ZERO_FIRST,
         otlp: request.otlp.clone(),
+        logs: crate::config::LogSettings::default(),
     })
 }
 

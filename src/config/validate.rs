@@ -105,6 +105,7 @@ impl Check<'_> {
             },
             zero_first,
             otlp: super::OtlpSettings::default(),
+            logs: super::LogSettings::default(),
         }
     }
 

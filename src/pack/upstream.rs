@@ -21,6 +21,8 @@ pub enum Reads {
     Pgbouncer,
     /// An HTTP endpoint: `probe`.
     Http,
+    /// A drain: `logs`.
+    Logs,
 }
 
 /// Kinds of server, for packs that belong to one and not to an application.

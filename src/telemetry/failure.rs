@@ -238,13 +238,17 @@ pub enum Ignored {
     Negative,
     /// The value, or the sum with it, has more digits than are kept exactly.
     OutOfRange,
-    /// A key column is NULL, so that the row cannot be told from others.
+    /// A key column is NULL, or a line does not say which run it belongs to, so that it cannot be told from others.
     KeyMissing,
+    /// The line ends a run that has ended before, or that was given up as lost.
+    RunOver,
+    /// As many runs as are remembered are under way: the line that begins another is left aside.
+    RunsFull,
 }
 
 impl Ignored {
     /// Every reason, in the order in which they are exported.
-    pub const ALL: [Ignored; 7] = [
+    pub const ALL: [Ignored; 9] = [
         Ignored::AlreadyCounted,
         Ignored::History,
         Ignored::NotANumber,
@@ -252,6 +256,8 @@ impl Ignored {
         Ignored::Negative,
         Ignored::OutOfRange,
         Ignored::KeyMissing,
+        Ignored::RunOver,
+        Ignored::RunsFull,
     ];
 
     /// The label value.
@@ -264,6 +270,8 @@ impl Ignored {
             Ignored::Negative => "negative",
             Ignored::OutOfRange => "out_of_range",
             Ignored::KeyMissing => "key_missing",
+            Ignored::RunOver => "run_over",
+            Ignored::RunsFull => "runs_full",
         }
     }
 }

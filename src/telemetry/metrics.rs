@@ -5,6 +5,7 @@
 
 pub mod collector;
 pub mod delivery;
+pub mod drain;
 pub mod own_spans;
 pub mod push;
 pub mod source;
@@ -24,6 +25,8 @@ pub use collector::CollectorMetrics;
 use collector::CollectorVecs;
 use delivery::DeliveryVecs;
 pub use delivery::{DeliveryMetrics, GivenUp, RequestOutcome};
+use drain::DrainVecs;
+pub use drain::{DrainMetrics, LineFate, RequestFate};
 pub use own_spans::{OwnSpans, SpanOutcome};
 pub use push::PushMetrics;
 pub use source::SourceMetrics;
@@ -64,6 +67,7 @@ pub struct Metrics {
     collectors: Arc<CollectorVecs>,
     sources: Arc<SourceVecs>,
     delivery: Arc<DeliveryVecs>,
+    drains: Arc<DrainVecs>,
     source_up: IntGaugeVec,
     state_persistent: IntGauge,
     state_write_seconds: Histogram,
@@ -95,6 +99,7 @@ impl Metrics {
             collectors: Arc::new(CollectorVecs::new(&watcher)),
             sources: Arc::new(SourceVecs::new(&watcher)),
             delivery: Arc::new(DeliveryVecs::new(&registry)),
+            drains: Arc::new(DrainVecs::new(&watcher)),
             source_up: int_gauges(
                 &registry,
                 "rowmetry_source_up",
@@ -202,6 +207,11 @@ impl Metrics {
     /// What is spent on one source; its series exist from here on.
     pub fn source(&self, source: &str) -> SourceMetrics {
         SourceMetrics::new(self.sources.clone(), source)
+    }
+
+    /// What comes from one drain; its closed series exist from here on. Requests are told of only where it is posted to.
+    pub fn drain(&self, source: &str, is_posted: bool) -> DrainMetrics {
+        DrainMetrics::new(self.drains.clone(), source, is_posted)
     }
 
     /// What becomes of spans on their way to the receiver; its series exist from here on.

@@ -10,7 +10,7 @@ use hyper::header::{ALLOW, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::reply::{Parts, plain, reply};
-use super::{WebState, page, scrape, status};
+use super::{Serves, WebState, drain, page, scrape, status};
 use crate::telemetry::metrics::ReloadOutcome;
 
 /// Bytes of a path with its query; ours are short.
@@ -24,10 +24,18 @@ pub(super) async fn answer(web: Arc<WebState>, request: Request<Incoming>) -> Re
     if path_and_query > URI_BYTES {
         return Ok(plain(StatusCode::URI_TOO_LONG, "The address is too long.\n"));
     }
+    let path = request.uri().path();
+    if let Some(intake) = web.intake.as_ref().filter(|_| web.serves != Serves::AllButDrains)
+        && let Some(inlet) = intake.inlets.at(path)
+    {
+        return Ok(drain::answer(intake, inlet, request).await);
+    }
+    if web.serves == Serves::Drains && !matches!(path, "/healthz" | "/-/healthy") {
+        return Ok(plain(StatusCode::NOT_FOUND, "There is no drain here.\n"));
+    }
     if request.body().size_hint().lower() > BODY_BYTES {
         return Ok(plain(StatusCode::PAYLOAD_TOO_LARGE, "No request here needs a body.\n"));
     }
-    let path = request.uri().path();
     let reload = (path == "/-/reload" && web.settings.reload_endpoint).then(|| web.reload.clone()).flatten();
     let allowed = match path {
         "/" | "/metrics" | "/healthz" | "/-/healthy" | "/readyz" | "/-/ready" | "/api/status" => "GET, HEAD",
