@@ -142,6 +142,7 @@ fn settings() -> Settings {
         web: WebSettings::default(),
         zero_first: std::time::Duration::from_secs(60),
         otlp: crate::config::otlp::from_environment(&otlp).unwrap_or_else(|errors| panic!("{errors}")),
+        logs: crate::config::LogSettings::default(),
     }
 }
 

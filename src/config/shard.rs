@@ -99,6 +99,7 @@ mod tests {
             web: WebSettings::default(),
             zero_first: std::time::Duration::ZERO,
             otlp: crate::config::OtlpSettings::default(),
+            logs: crate::config::LogSettings::default(),
         }
     }
 

@@ -166,6 +166,7 @@ impl Play {
             web: WebSettings::default(),
             zero_first: Duration::ZERO,
             otlp: crate::config::OtlpSettings::default(),
+            logs: crate::config::LogSettings::default(),
         };
         let metrics = Arc::new(Metrics::new("test"));
         let context = Arc::new(Context {

@@ -37,6 +37,7 @@ fn settings(sources: Vec<SourceSettings>) -> Settings {
         web: WebSettings::default(),
         zero_first: MINUTE,
         otlp: crate::config::OtlpSettings::default(),
+        logs: crate::config::LogSettings::default(),
     }
 }
 

@@ -42,6 +42,7 @@ async fn context() -> Arc<Context> {
         web: WebSettings::default(),
         zero_first: Duration::ZERO,
         otlp: crate::config::OtlpSettings::default(),
+        logs: crate::config::LogSettings::default(),
     };
     Arc::new(Context {
         state: Arc::new(Kept::open(None).await.expect("memory is there")),
