@@ -167,7 +167,7 @@ impl App {
         let (ask, reload_requests) = mpsc::channel(1);
         let (stop_web, _) = watch::channel(false);
         let (web_settings, metrics) = (settings.web, context.metrics.clone());
-        let intake = Intake { inlets: inlets.clone(), limits: settings.logs.limits };
+        let intake = Intake::new(inlets.clone(), settings.logs.limits);
         let serving = |serves: Serves, reload: Option<web::ReloadHook>| {
             let (store, board) = (context.store.clone(), context.board.clone());
             let clock = Arc::new(clock::now);
