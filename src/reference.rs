@@ -311,6 +311,16 @@ mod tests {
     }
 
     #[test]
+    fn the_pack_of_the_page_about_lines_is_good() {
+        let page = committed("log-lines.md");
+        let pack =
+            page.split("```").nth(1).and_then(|block| block.strip_prefix("yaml\n")).expect("the page shows a pack");
+        if let Err(errors) = crate::pack::load::parse("log-lines.md", pack) {
+            panic!("\n{errors}");
+        }
+    }
+
+    #[test]
     fn every_setting_is_in_the_example_and_has_a_meaning() {
         let example = committed("example.yaml");
         let schema = schemars::schema_for!(RawConfig).to_value();
