@@ -22,11 +22,16 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget { left: Cell::new(VALUES) }
+        Budget::of(VALUES)
     }
 }
 
 impl Budget {
+    /// Room for so many values.
+    pub fn of(values: usize) -> Self {
+        Budget { left: Cell::new(values) }
+    }
+
     /// Takes room for so many values; false when there is none left, and then there never is again.
     pub fn take(&self, values: usize) -> bool {
         let left = self.left.get().checked_sub(values);
