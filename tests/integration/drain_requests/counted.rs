@@ -133,3 +133,41 @@ async fn what_is_empty_is_welcome() {
         assert_eq!(intakes.counted().0, 0, "{kind:?}: nothing was there to be counted");
     }
 }
+
+#[tokio::test]
+async fn otlp_is_answered_in_its_own_form() {
+    let limits = IntakeLimits::default();
+    let intakes = Intakes::of_kind(DrainKind::Otlp, DrainAuth::default(), limits, Some(Task::Counts)).await;
+    // ResourceLogs{ScopeLogs{LogRecord{body: "x"}, LogRecord{}}}: the second says nothing.
+    let protobuf = b"\x0a\x0b\x12\x09\x12\x05\x2a\x03\x0a\x01x\x12\x00";
+    let record = r#"{"body":{"stringValue":"x"}}"#;
+    let json = |records: &str| format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{records}]}}]}}]}}"#);
+    let (as_protobuf, as_json) = ("Content-Type: application/x-protobuf", "Content-Type: application/json");
+
+    let reply = intakes.post(&[as_json], json(record).as_bytes()).await;
+    assert_eq!((reply.status(), reply.text().as_str()), ("200", "{}"));
+    assert!(reply.head.contains("\r\ncontent-type: application/json\r\n"), "{reply:?}");
+    let reply = intakes.post(&[as_json], json(&format!("{record},{{}}")).as_bytes()).await;
+    assert_eq!(reply.status(), "200");
+    assert!(reply.text().contains(r#""rejectedLogRecords":"1""#), "{reply:?}");
+
+    let reply = intakes.post(&[as_protobuf], protobuf).await;
+    assert_eq!(reply.status(), "200", "{reply:?}");
+    assert!(reply.head.contains("\r\ncontent-type: application/x-protobuf\r\n"), "{reply:?}");
+    assert!(reply.body.starts_with(b"\x0a") && reply.body[2..4] == *b"\x08\x01", "one was rejected: {reply:?}");
+    assert_eq!(intakes.counted(), (3, 3));
+    let reply = intakes.post(&[as_protobuf], b"").await;
+    assert_eq!((reply.status(), reply.body.len()), ("200", 0), "an empty request is a success");
+
+    let reply = intakes.post(&[as_protobuf], b"\x0a\xff").await;
+    assert_eq!(reply.status(), "400");
+    assert!(reply.head.contains("\r\ncontent-type: application/x-protobuf\r\n"), "{reply:?}");
+    assert_eq!(reply.body[0], 0x12, "a google.rpc.Status with its message: {reply:?}");
+    let reply = intakes.post(&[as_json], b"nonsense").await;
+    assert_eq!(reply.status(), "400");
+    assert!(reply.text().starts_with(r#"{"message":"Nothing could be read: "#), "{reply:?}");
+    assert_eq!(intakes.post(&["Content-Type: text/plain"], LINES).await.status(), "415");
+    assert_eq!(intakes.post(&[], LINES).await.status(), "415");
+    let fates = intakes.fates().await;
+    assert_eq!(fates, outcomes([("accepted", 4), ("unreadable", 2), ("unsupported", 2)]));
+}
