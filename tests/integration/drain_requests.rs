@@ -188,16 +188,40 @@ async fn send(address: SocketAddr, head: &str, body: &[u8]) -> Reply {
         let _ = write.write_all(body).await;
         write
     };
-    let (reply, _write) = soon(async { tokio::join!(read_all(&mut read), writes) }).await;
+    let (reply, _write) = soon(async { tokio::join!(read_reply(&mut read), writes) }).await;
     reply
 }
 
-async fn read_all(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Reply {
-    let mut reply = Vec::new();
-    soon(stream.read_to_end(&mut reply)).await.expect("the server ends the connection in order");
-    let end = reply.windows(4).position(|four| four == b"\r\n\r\n").map_or(reply.len(), |end| end + 4);
-    let body = reply.split_off(end);
-    Reply { head: String::from_utf8(reply).expect("heads are ASCII").to_lowercase(), body }
+/// Reads one reply, and not further.
+async fn read_reply(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Reply {
+    let mut received = Vec::new();
+    loop {
+        if let Some(reply) = whole(&received) {
+            return reply;
+        }
+        let length = soon(stream.read_buf(&mut received)).await.expect("the connection is in order");
+        assert_ne!(length, 0, "the connection ended too early: {:?}", String::from_utf8_lossy(&received));
+    }
+}
+
+/// Reads one reply, and the end of the connection after it.
+async fn read_to_end(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Reply {
+    let reply = read_reply(stream).await;
+    let mut rest = Vec::new();
+    soon(stream.read_to_end(&mut rest)).await.expect("the server ends the connection in order");
+    assert_eq!(rest, b"", "nothing follows");
+    reply
+}
+
+/// A reply, once all of it is there.
+fn whole(received: &[u8]) -> Option<Reply> {
+    let end = received.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    let head = String::from_utf8(received[..end].to_vec()).expect("heads are ASCII").to_lowercase();
+    // Only the answer to HEAD may go without.
+    let length = head.split("\r\ncontent-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()).unwrap_or("0");
+    let length: usize = length.parse().expect("a number");
+    let body = received.get(end..end + length)?.to_vec();
+    Some(Reply { head, body })
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
