@@ -279,7 +279,8 @@ impl Check<'_> {
         let text = text.trim();
         if text.is_empty() {
             let path: Vec<&str> = at.iter().copied().chain([place]).collect();
-            self.complain(&path, format!("the {key} is empty; write it, or remove the setting"));
+            let word = if key == "verify" { "code" } else { key };
+            self.complain(&path, format!("the {word} is empty; write it, or remove the setting"));
             return None;
         }
         Some(SecretString::from(text))
