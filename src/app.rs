@@ -256,7 +256,7 @@ impl App {
             let (stop, told) = watch::channel(false);
             let opened = Drain::open(Arc::new(drain.clone()), self.context.clone(), &self.inlets);
             let task = tokio::spawn(opened.run(told));
-            self.running.insert(drain.name.clone(), Running { fingerprint: drain_fingerprint(drain), task, stop });
+            self.running.insert(drain.name.clone(), Running { fingerprint: drain.fingerprint(), task, stop });
         }
     }
 
@@ -318,7 +318,7 @@ impl App {
         }
         let all = shared(&new) != shared(&self.settings);
         let sources = new.sources.iter().map(|source| (source.name.clone(), fingerprint(source)));
-        let drains = new.logs.drains.iter().map(|drain| (drain.name.clone(), drain_fingerprint(drain)));
+        let drains = new.logs.drains.iter().map(|drain| (drain.name.clone(), drain.fingerprint()));
         let wanted: BTreeMap<String, String> = sources.chain(drains).collect();
         self.stop_sources(|name, running| all || wanted.get(name) != Some(&running.fingerprint)).await;
         if all {
@@ -423,8 +423,4 @@ fn reload_hook(ask: mpsc::Sender<oneshot::Sender<Result<(), Vec<String>>>>) -> w
 
 fn seconds() -> f64 {
     clock::now() as f64 / 1e6
-}
-
-fn drain_fingerprint(drain: &crate::config::DrainSettings) -> String {
-    format!("{drain:?}")
 }
