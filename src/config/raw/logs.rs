@@ -71,15 +71,14 @@ pub struct RawDrain {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub verify: Option<SecretString>,
-    /// The token that a request must bear, as `Authorization: Bearer TOKEN`.
+    /// The token that a request must bear, as `Authorization: Bearer TOKEN` or as the password of `Authorization: Basic …`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub token: Option<SecretString>,
     /// A file that holds the token; in place of `token`.
     #[serde(default)]
     pub token_file: Option<String>,
-    /// The header that holds the token just as it is, in place of `Authorization: Bearer TOKEN`. With `authorization`, the token
-    /// may be `Basic …`.
+    /// The header that holds the token just as it is, in place of `Authorization: Bearer TOKEN`.
     #[serde(default)]
     pub token_header: Option<String>,
     /// Take lines from anybody who finds the address. A drain that is posted to and has neither secret nor token is refused without this.
