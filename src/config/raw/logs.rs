@@ -32,7 +32,7 @@ pub struct RawLogs {
     #[schemars(with = "Option<Duration>", extend("default" = "30s"))]
     pub body_timeout: Option<String>,
     /// Lines of each drain that are remembered, so that one which is delivered again is known and not counted twice.
-    #[schemars(range(min = 100, max = 100_000_000), extend("default" = 1_000_000))]
+    #[schemars(range(min = 100, max = 100_000_000), extend("default" = 500_000))]
     pub remembered_lines: Option<usize>,
     /// Runs of one collector that may be under way: begun, and not ended yet.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
