@@ -64,6 +64,8 @@ impl Task {
 
     async fn end(self) {
         self.stop.send_replace(true);
+        // What is under way is waited for.
+        drop(self.deliveries);
         tokio::time::timeout(SOON, self.following).await.expect("it ends").expect("it does not panic");
     }
 }

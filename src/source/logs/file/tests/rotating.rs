@@ -201,6 +201,8 @@ fn the_rest_of_a_file_that_was_copied_and_cut_is_in_its_copy() {
         fs::copy(folder.path("app.log"), folder.path("app.log.1")).expect("it can be copied");
         truncate(&folder);
         folder.append("app.log", "four\n");
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+        folder.open("app.log").set_modified(later).expect("it can be set");
         if crashes {
             folder.crash();
         }
