@@ -92,7 +92,7 @@ impl Reading {
             if self.has_changed {
                 return Ok(Filled::Changed);
             }
-            self.modified = modified(&self.file.metadata()?);
+            let modified = modified(&self.file.metadata()?);
             let read = match self.file.read_at(chunk, self.lines.at()) {
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -103,6 +103,7 @@ impl Reading {
                 self.has_changed = true;
                 return Ok(Filled::Changed);
             }
+            self.modified = modified;
             if read == 0 {
                 return Ok(Filled::End);
             }

@@ -64,6 +64,8 @@ impl Task {
 
     async fn end(self) {
         self.stop.send_replace(true);
+        // What is under way is waited for.
+        drop(self.deliveries);
         tokio::time::timeout(SOON, self.following).await.expect("it ends").expect("it does not panic");
     }
 }
@@ -191,9 +193,14 @@ async fn standard_input_is_not_read_on_while_lines_wait() {
     for _ in 0..20 {
         let delivery = task.next().await;
         lines += delivery.parsed.lines.len();
-        let seen = reads.load(Ordering::Relaxed);
-        // One is held back, one chunk waits, one is read, and one may be on its way.
-        assert!(seen <= lines + 4, "{seen} reads, {lines} lines");
+        // It gets the time to read on, and does not.
+        let until = std::time::Instant::now() + Duration::from_millis(20);
+        while std::time::Instant::now() < until {
+            let seen = reads.load(Ordering::Relaxed);
+            // One is held back, one chunk waits, one is read, and one may be on its way.
+            assert!(seen <= lines + 4, "{seen} reads, {lines} lines");
+            tokio::task::yield_now().await;
+        }
         answer(delivery, Ok(()));
     }
     task.end().await;

@@ -23,6 +23,12 @@ fn what_was_there_before_the_first_start_is_history() {
     folder.append("app.log", "ly new\nnew\n");
     folder.read();
     assert_eq!(folder.counted(), ["partly new", "new"]);
+    let mut folder = Folder::new();
+    folder.append("app.log", "its first line is not who");
+    folder.read();
+    folder.append("app.log", "le yet\n");
+    folder.read();
+    assert_eq!(folder.counted(), ["its first line is not whole yet"]);
 }
 
 #[test]

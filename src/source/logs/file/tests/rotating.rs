@@ -115,10 +115,16 @@ fn a_renamed_file_that_is_gone_costs_its_own_lines_alone() {
     folder.rename("app.log", "app.log.3");
     fs::remove_file(folder.path("app.log.3")).expect("it can be removed");
     folder.append("app.log.3.gz", "packed\n");
+    folder.append("app.log.4", "read long before\n");
+    let before = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+    folder.open("app.log.4").set_modified(before).expect("it can be set");
+    let since = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    folder.append("app.log.1", "came between\n");
+    folder.open("app.log.1").set_modified(since).expect("it can be set");
     folder.append("app.log", "two\n");
     folder.crash();
     folder.read();
-    assert_eq!(folder.counted(), ["one", "two"]);
+    assert_eq!(folder.counted(), ["one", "came between", "two"]);
     folder.crash();
     folder.read();
     assert_eq!(folder.counted(), Vec::<String>::new());
@@ -201,6 +207,8 @@ fn the_rest_of_a_file_that_was_copied_and_cut_is_in_its_copy() {
         fs::copy(folder.path("app.log"), folder.path("app.log.1")).expect("it can be copied");
         truncate(&folder);
         folder.append("app.log", "four\n");
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+        folder.open("app.log").set_modified(later).expect("it can be set");
         if crashes {
             folder.crash();
         }
