@@ -3,6 +3,7 @@
 //! A pack is data. It names columns and leaves all mathematics to SQL; it knows neither where a database is nor
 //! how often it is read, and it never carries code.
 
+pub mod expression;
 pub mod lint;
 pub mod load;
 pub mod logs;
@@ -253,16 +254,16 @@ impl OneOrMany {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
-    /// Name of a counter; ends in `_total`. It counts new rows or probes; elsewhere see `server_total`.
+    /// Name of a counter; ends in `_total`. It counts new rows, log lines or probes; elsewhere see `server_total`.
     #[serde(default)]
     pub counter: Option<String>,
-    /// Name of a histogram (rows and probes).
+    /// Name of a histogram (rows, log lines and probes).
     #[serde(default)]
     pub histogram: Option<String>,
-    /// Name of a gauge (not of rows).
+    /// Name of a gauge (not of rows). One of log lines shows what the youngest line told, or how many runs are `in_flight`.
     #[serde(default)]
     pub gauge: Option<String>,
-    /// Name of an info metric (not of rows), constant 1; ends in `_info`.
+    /// Name of an info metric (neither of rows nor of log lines), constant 1; ends in `_info`.
     #[serde(default)]
     pub info: Option<String>,
     /// One line for people: what it counts, from which table.
@@ -271,9 +272,10 @@ pub struct Metric {
     /// says nothing about this metric. A gauge's time stamp becomes seconds since 1970.
     #[serde(default)]
     pub value: Option<String>,
-    /// The value is multiplied by this, as from milliseconds to seconds (`0.001`). For what is no SQL; SQL can do it itself.
+    /// The value is multiplied by this, as from milliseconds to seconds (`0.001`). For what is no SQL; SQL can do it itself. In
+    /// `logs` it may be the name of a parameter of the pack.
     #[serde(default)]
-    pub scale: Option<f64>,
+    pub scale: Option<Scale>,
     /// The counter is a total that the server itself keeps and that is shown as it is told. A COUNT over a table is none:
     /// rows go away.
     #[serde(default)]
@@ -327,6 +329,26 @@ impl Metric {
     pub fn merge(&self) -> Merge {
         let stamp = self.name().ends_with("_timestamp_seconds");
         self.merge.unwrap_or(if stamp { Merge::Min } else { Merge::Sum })
+    }
+}
+
+/// What values are multiplied by.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scale {
+    /// This.
+    Number(f64),
+    /// What the operator says, or the pack.
+    Parameter(String),
+}
+
+impl Scale {
+    /// The factor, by the parameters' values.
+    pub fn among(&self, parameters: &[(String, f64)]) -> Option<f64> {
+        match self {
+            Scale::Number(number) => Some(*number),
+            Scale::Parameter(name) => parameters.iter().find(|(known, _)| known == name).map(|(_, value)| *value),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::*;
+use crate::source::logs::{Level, LogLine};
 
 const NANOS: u64 = 1_760_000_000_123_456_789;
 
@@ -301,6 +302,35 @@ fn a_long_line_is_cut_at_a_character() {
     assert_eq!(cut(text("abcd  ")), ("abcd".into(), 0));
     assert_eq!(cut(text("abcé")), ("abc".into(), 1));
     assert_eq!(cut(pairs(vec![pair("a", any(Any::IntValue(1)))])), ("{\"a\"".into(), 1));
+}
+
+#[test]
+fn a_text_of_several_messages_is_several_lines_with_the_record_each() {
+    let several =
+        || LogRecord { severity_number: 9, event_name: "e".into(), ..says(text("one\n  more\ntwo\n{\"a\":1}")) };
+    let found = lines(vec![several(), several()]);
+    let texts: Vec<_> = found.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(texts, ["one\n  more", "two", "{\"a\":1}"].repeat(2));
+    for line in &found {
+        assert_eq!(line.record, Some(json!({"severity_number": 9, "event_name": "e"})));
+        assert_eq!((line.level, line.time), (Some(Level::Info), Some(1_760_000_000_123_456)));
+    }
+    let ids: std::collections::BTreeSet<_> = found.iter().map(|line| line.id).collect();
+    assert_eq!(ids.len(), 6);
+}
+
+#[test]
+fn a_text_that_only_goes_on_is_no_line() {
+    let parsed = read(&request(vec![says(text("Error: x")), says(text("    at f (a.js:1:2)")), says(text(" \n"))]));
+    assert_eq!((parsed.lines.len(), parsed.continuations, parsed.unreadable), (1, 1, 1));
+}
+
+#[test]
+fn a_time_in_the_text_is_one_where_the_record_has_none() {
+    let timed = || LogRecord { time_unix_nano: 0, ..says(text("{\"timestamp\":\"2026-01-02T03:04:05Z\",\"a\":1}")) };
+    assert_eq!(line(timed()).time, Some(1_767_323_045_000_000));
+    // So it is the same wherever it stands.
+    assert_eq!(line(timed()).id, read(&request(vec![says(text("x")), timed()])).lines[1].id);
 }
 
 #[test]
