@@ -20,8 +20,11 @@ use self::record::{Body, Origin, Record};
 use self::room::VALUE;
 use self::wire::Broken;
 use crate::config::logs::IntakeLimits;
+use crate::family::Micros;
 use crate::source::logs::body::Unreadable;
-use crate::source::logs::{Level, LineId, LogLine, Parsed};
+use crate::source::logs::line::level::of_word;
+use crate::source::logs::line::{Budget, Told};
+use crate::source::logs::{LineId, Parsed};
 
 /// Bytes of memory that lines may take for each byte that they were sent as. Names and numbers that are sent in ten bytes take
 /// a hundred and sixty, and a resource that is sent once is had by each line.
@@ -36,6 +39,8 @@ const MOST: usize = 16;
 /// Bytes of memory that a line takes by itself, in its place among the others and with its id.
 const LINE: usize = 512;
 
+const TOO_MANY: Unreadable = Unreadable("the records hold too many values together: send smaller requests");
+
 /// What tells the sender how many records were not taken.
 const REJECTED: &str = "some records could not be read, have no content, or found no room: send smaller requests";
 
@@ -47,7 +52,7 @@ pub fn decode(limits: &IntakeLimits, body: &[u8]) -> Result<Parsed, Unreadable> 
     let mut reading = Reading::new(limits, body);
     protobuf::read(body, |origin, record| reading.take(origin, record))
         .map_err(|Broken| Unreadable("the body is no ExportLogsServiceRequest in protobuf"))?;
-    Ok(reading.parsed)
+    reading.done()
 }
 
 /// Reads an `ExportLogsServiceRequest` in JSON, already unpacked.
@@ -57,10 +62,10 @@ pub fn decode(limits: &IntakeLimits, body: &[u8]) -> Result<Parsed, Unreadable> 
 pub fn decode_json(limits: &IntakeLimits, body: &[u8]) -> Result<Parsed, Unreadable> {
     let mut reading = Reading::new(limits, body);
     let room = reading.room.checked_sub(json::taken(body));
-    reading.room = room.ok_or(Unreadable("the body has too many values for its size; send smaller requests"))?;
+    reading.room = room.ok_or(TOO_MANY)?;
     json::read(body, |origin, record| reading.take(origin, record))
         .map_err(|Broken| Unreadable("the body is no ExportLogsServiceRequest in JSON"))?;
-    Ok(reading.parsed)
+    reading.done()
 }
 
 /// The `ExportLogsServiceResponse` to a request of which so many records were not taken, in protobuf.
@@ -105,79 +110,94 @@ struct Status {
 
 /// A request that is being read.
 struct Reading<'r> {
-    limits: &'r IntakeLimits,
-    body: &'r [u8],
+    line_bytes: usize,
     parsed: Parsed,
+    ids: Ids<'r>,
     /// Bytes of memory that are left.
     room: usize,
+    /// JSON values that are left; see there.
+    budget: Budget,
+}
+
+impl<'r> Reading<'r> {
+    fn new(limits: &IntakeLimits, body: &'r [u8]) -> Self {
+        let room = body.len().saturating_mul(MULTIPLE).saturating_add(BESIDE);
+        Reading {
+            line_bytes: limits.line_bytes,
+            parsed: Parsed::default(),
+            ids: Ids { body, delivery: None, place: 0, before: HashMap::new() },
+            room: room.min(limits.unpacked_bytes.saturating_mul(MOST)),
+            budget: Budget::default(),
+        }
+    }
+
+    fn done(self) -> Result<Parsed, Unreadable> {
+        if self.budget.is_spent() { Err(TOO_MANY) } else { Ok(self.parsed) }
+    }
+
+    fn take(&mut self, origin: &Origin, record: Result<Record<'_>, Broken>) {
+        if record.ok().and_then(|record| self.add(origin, record)).is_none() {
+            self.parsed.unreadable += 1;
+        }
+        self.ids.place += 1;
+    }
+
+    /// Adds the lines that a record is: one, unless its text has several or only goes on with another's. None when it says nothing, or
+    /// there is no room for it.
+    fn add(&mut self, origin: &Origin, mut record: Record<'_>) -> Option<()> {
+        let (text, object) = match std::mem::take(&mut record.body) {
+            Body::Text(text) if !text.trim_ascii().is_empty() => (text.into_owned(), None),
+            Body::Value(object @ Value::Object(_)) => (object.to_string(), Some(object)),
+            Body::Value(value) => (value.to_string(), None),
+            _ if record.event_name.is_empty() && record.attributes.is_empty() => return None,
+            _ => (String::new(), None),
+        };
+        let each = LINE + record.taken + origin.resource_taken + origin.scope_taken;
+        let said = text.len() + values_in(&text) * VALUE;
+        // Several lines have the record each.
+        let most = 1 + memchr::memchr_iter(b'\n', text.as_bytes()).count();
+        self.room.checked_sub(most.saturating_mul(each).saturating_add(said))?;
+
+        let level = record.level();
+        let told = Told { time: record.micros(), level: of_word(&record.severity_text) };
+        let (first, hash) = (self.parsed.lines.len(), origin.hash(&record));
+        let name = record.uid().map(LineId::of_name);
+        let id = |time: Option<Micros>| name.unwrap_or_else(|| self.ids.of(hash, time));
+        let value = record.value(origin);
+        match object {
+            None => self.parsed.add(text, told, Some(value), self.line_bytes, &self.budget, id),
+            Some(object) => {
+                self.parsed.add_object(text, object, told, self.line_bytes, &self.budget, id);
+                self.parsed.lines[first..].iter_mut().for_each(|line| line.record = Some(value.clone()));
+            }
+        }
+        let added = &mut self.parsed.lines[first..];
+        // The number is what the logger said; a word in the text may be about anything.
+        added.iter_mut().for_each(|line| line.level = level.or(line.level));
+        self.room = self.room.saturating_sub(added.len() * each + said);
+        Some(())
+    }
+}
+
+/// Ids of records that have no name.
+struct Ids<'r> {
+    body: &'r [u8],
+    /// What tells this delivery from others, once it was asked for.
+    delivery: Option<u128>,
     /// Records that came before.
     place: u64,
     /// How often each came before.
     before: HashMap<u128, u64>,
-    /// What tells this delivery from others, once it was asked for.
-    delivery: Option<u128>,
 }
 
-impl<'r> Reading<'r> {
-    fn new(limits: &'r IntakeLimits, body: &'r [u8]) -> Self {
-        Reading {
-            limits,
-            body,
-            parsed: Parsed::default(),
-            room: body
-                .len()
-                .saturating_mul(MULTIPLE)
-                .saturating_add(BESIDE)
-                .min(limits.unpacked_bytes.saturating_mul(MOST)),
-            place: 0,
-            before: HashMap::new(),
-            delivery: None,
-        }
-    }
-
-    fn take(&mut self, origin: &Origin, record: Result<Record<'_>, Broken>) {
-        let line = record.ok().and_then(|record| self.line(origin, record));
-        self.place += 1;
-        match line {
-            Some(line) => self.parsed.lines.push(line),
-            None => self.parsed.unreadable += 1,
-        }
-    }
-
-    /// The line that a record is; none when it says nothing, or there is no room for it.
-    fn line(&mut self, origin: &Origin, mut record: Record<'_>) -> Option<LogLine> {
-        let body = std::mem::take(&mut record.body);
-        if matches!(body, Body::None) && record.event_name.is_empty() && record.attributes.is_empty() {
-            return None;
-        }
-        let said = match body {
-            Body::None => Said::default(),
-            Body::Text(text) => Said::of_text(&text, self.limits.line_bytes),
-            Body::Value(value) => Said::of_value(value, self.limits.line_bytes),
-        };
-        let taken = LINE + record.taken + origin.resource_taken + origin.scope_taken + said.taken();
-        self.room = self.room.checked_sub(taken)?;
-        self.parsed.cut += u64::from(said.was_cut);
-        Some(LogLine {
-            id: self.id(origin, &record),
-            time: record.micros(),
-            level: record.level().or_else(|| level(&record.severity_text)),
-            text: said.text,
-            json: said.json,
-            record: Some(record.value(origin)),
-        })
-    }
-
-    /// A request that is sent again has the same records in the same order, so the n-th of several that are alike is the same.
-    fn id(&mut self, origin: &Origin, record: &Record<'_>) -> LineId {
-        if let Some(uid) = record.uid() {
-            return LineId::of_name(uid);
-        }
-        if record.micros().is_none() {
+impl Ids<'_> {
+    /// A request that is sent again has the same records in the same order, so the n-th of several that are alike is the
+    /// same. Without a time, alike are also those that have nothing to do with each other.
+    fn of(&mut self, hash: u128, time: Option<Micros>) -> LineId {
+        if time.is_none() {
             let delivery = *self.delivery.get_or_insert_with(|| xxh3_128(self.body));
             return LineId::of_place(delivery, self.place);
         }
-        let hash = origin.hash(record);
         let before = self.before.entry(hash).or_default();
         let id = LineId::of_place(hash, *before);
         *before += 1;
@@ -185,57 +205,9 @@ impl<'r> Reading<'r> {
     }
 }
 
-/// What a record says, as a line has it.
-#[derive(Default)]
-struct Said {
-    text: String,
-    json: Option<Value>,
-    was_cut: bool,
-}
-
-impl Said {
-    fn of_text(text: &str, most: usize) -> Self {
-        let mut said = Said { text: anstream::adapter::strip_str(text).to_string(), json: None, was_cut: false };
-        said.finish(most);
-        if !said.was_cut && said.text.starts_with('{') {
-            said.json = serde_json::from_str(&said.text).ok();
-        }
-        said
-    }
-
-    /// Lists and single values are texts alone: a line's JSON is an object.
-    fn of_value(value: Value, most: usize) -> Self {
-        let mut said = Said { text: value.to_string(), json: None, was_cut: false };
-        said.finish(most);
-        said.json = value.is_object().then_some(value);
-        said
-    }
-
-    fn finish(&mut self, most: usize) {
-        self.text.truncate(self.text.trim_end().len());
-        self.was_cut = self.text.len() > most;
-        self.text.truncate(self.text.floor_char_boundary(most));
-        self.text.shrink_to_fit();
-    }
-
-    /// Bytes that it takes in memory.
-    fn taken(&self) -> usize {
-        let values =
-            self.json.as_ref().map_or(0, |_| 1 + self.text.bytes().filter(|byte| b",[{".contains(byte)).count());
-        self.text.len() + values * VALUE
-    }
-}
-
-fn level(text: &str) -> Option<Level> {
-    Some(match text.trim().to_ascii_lowercase().as_str() {
-        "trace" => Level::Trace,
-        "debug" => Level::Debug,
-        "info" | "information" | "notice" => Level::Info,
-        "warn" | "warning" => Level::Warn,
-        "error" => Level::Error,
-        "fatal" | "critical" => Level::Fatal,
-        _ => return None,
-    })
+/// JSON values that a text holds at most.
+fn values_in(text: &str) -> usize {
+    if text.contains('{') { text.bytes().filter(|byte| b",[{".contains(byte)).count() } else { 0 }
 }
 
 #[cfg(test)]

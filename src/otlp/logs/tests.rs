@@ -1,5 +1,7 @@
 //! Requests as OpenTelemetry's own types encode them, and bytes that nobody encodes.
 
+mod bounds;
+
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList};
@@ -7,6 +9,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 use super::*;
+use crate::source::logs::{Level, LogLine};
 
 const NANOS: u64 = 1_760_000_000_123_456_789;
 
@@ -292,74 +295,32 @@ fn the_resource_may_stand_behind_its_records() {
 }
 
 #[test]
-fn a_long_line_is_cut_at_a_character() {
-    let limits = IntakeLimits { line_bytes: 4, ..IntakeLimits::default() };
-    let cut = |body: AnyValue| {
-        let parsed = decode(&limits, &request(vec![says(body)])).expect("it is a request");
-        (parsed.lines[0].text.clone(), parsed.cut)
-    };
-    assert_eq!(cut(text("abcd  ")), ("abcd".into(), 0));
-    assert_eq!(cut(text("abcé")), ("abc".into(), 1));
-    assert_eq!(cut(pairs(vec![pair("a", any(Any::IntValue(1)))])), ("{\"a\"".into(), 1));
-}
-
-#[test]
-fn absurd_nesting_ends_in_null() {
-    let nested = (0..60).fold(text("x"), |inner, _| list(vec![inner]));
-    let mut value = &line(LogRecord { attributes: vec![pair("n", nested)], ..says(text("x")) }).record.expect("it has")
-        ["attributes"]["n"];
-    let mut depth = 0;
-    while let Some(inner) = value.get(0) {
-        (value, depth) = (inner, depth + 1);
+fn a_text_of_several_messages_is_several_lines_with_the_record_each() {
+    let several =
+        || LogRecord { severity_number: 9, event_name: "e".into(), ..says(text("one\n  more\ntwo\n{\"a\":1}")) };
+    let found = lines(vec![several(), several()]);
+    let texts: Vec<_> = found.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(texts, ["one\n  more", "two", "{\"a\":1}"].repeat(2));
+    for line in &found {
+        assert_eq!(line.record, Some(json!({"severity_number": 9, "event_name": "e"})));
+        assert_eq!((line.level, line.time), (Some(Level::Info), Some(1_760_000_000_123_456)));
     }
-    assert_eq!((depth, value), (16, &Value::Null));
-    // Far deeper than the stack of a thread, as bytes.
-    let mut bytes = Vec::new();
-    for _ in 0..20_000 {
-        let mut outer = vec![0x0a];
-        prost::encoding::encode_varint(bytes.len() as u64, &mut outer);
-        outer.append(&mut bytes);
-        let mut list = vec![0x2a];
-        prost::encoding::encode_varint(outer.len() as u64, &mut list);
-        list.append(&mut outer);
-        bytes = list;
-    }
-    let mut room = room::Room::default();
-    let mut map = serde_json::Map::new();
-    let mut held = vec![0x12];
-    prost::encoding::encode_varint(bytes.len() as u64, &mut held);
-    held.extend(bytes);
-    protobuf::attribute(&mut map, &held, &mut room).expect("it is an attribute");
-    assert!(room.taken() < 10_000);
+    let ids: std::collections::BTreeSet<_> = found.iter().map(|line| line.id).collect();
+    assert_eq!(ids.len(), 6);
 }
 
 #[test]
-fn absurd_counts_take_a_bounded_room() {
-    // A million attributes of nothing are two megabytes.
-    let mut many = says(text("x")).encode_to_vec();
-    many.extend([0x32, 0].repeat(1_000_000));
-    many.extend([0x32, 9, 0x0a, 1, b'k', 0x12, 4, 0x2a, 2, 0x0a, 0]);
-    let record = protobuf::record(&many).expect("it is a record");
-    assert!(record.taken <= 4 << 20, "{}", record.taken);
-    // A list of nothing as long.
-    let values = (0..1_000_000).map(|_| AnyValue::default()).collect();
-    let long = line(LogRecord { attributes: vec![pair("n", list(values))], ..says(text("x")) });
-    let kept = long.record.expect("it has one")["attributes"]["n"].as_array().map_or(0, Vec::len);
-    assert!((1_000..100_000).contains(&kept), "{kept}");
+fn a_text_that_only_goes_on_is_no_line() {
+    let parsed = read(&request(vec![says(text("Error: x")), says(text("    at f (a.js:1:2)")), says(text(" \n"))]));
+    assert_eq!((parsed.lines.len(), parsed.continuations, parsed.unreadable), (1, 1, 1));
 }
 
 #[test]
-fn a_large_resource_is_not_copied_for_ever() {
-    let body = |records: usize, said: usize, bytes: usize| {
-        let resource = vec![pair("r", text(&"r".repeat(bytes)))];
-        let records = (0..records).map(|_| says(text(&"x".repeat(said)))).collect();
-        ExportLogsServiceRequest { resource_logs: vec![of_resource(resource, records)] }.encode_to_vec()
-    };
-    let parsed = read(&body(2_000, 1, 1 << 20));
-    assert_eq!(parsed.lines.len() as u64 + parsed.unreadable, 2_000);
-    assert!((32..64).contains(&parsed.lines.len()), "{}", parsed.lines.len());
-    // What anybody sends is taken as a whole.
-    assert_eq!(read(&body(8_192, 200, 3 << 10)).unreadable, 0);
+fn a_time_in_the_text_is_one_where_the_record_has_none() {
+    let timed = || LogRecord { time_unix_nano: 0, ..says(text("{\"timestamp\":\"2026-01-02T03:04:05Z\",\"a\":1}")) };
+    assert_eq!(line(timed()).time, Some(1_767_323_045_000_000));
+    // So it is the same wherever it stands.
+    assert_eq!(line(timed()).id, read(&request(vec![says(text("x")), timed()])).lines[1].id);
 }
 
 #[test]
