@@ -4,23 +4,17 @@
 //! then is kept as a golden text too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::harness::exposition::{Scrape, name_of};
 use super::harness::prometheus::promtool_complaints;
 use super::harness::{Exporter, Setup, test_file};
 
 const APPS: [&str; 3] = ["mentor", "coding_platform", "voyager"];
-/// What the drain's requests bear.
-const TOKEN: &str = "a-token-of-the-drain-in-tests";
-/// Time for one delivery to be counted for good.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// What the drain wants to see.
+const TOKEN: (&str, &str) = ("Authorization", "Bearer a-token-of-the-drain-in-tests");
 
 /// What `<app>_lines.yaml` holds. Names of metrics are without `prefix`.
 #[derive(Deserialize)]
@@ -136,40 +130,16 @@ fn body(name: &str) -> Vec<u8> {
 
 /// An exporter with one drain and nothing else to read.
 fn setup(app: &str, drain: &str) -> Setup {
-    let mut setup = Setup::of("postgres://nobody@127.0.0.1:1/none");
-    setup.sources.clear();
+    let mut setup = Setup::of_logs(&format!("{{drains: [{{name: functions, packs: [{app}], {drain}}}]}}"));
     setup.settings.remove("packs");
-    setup.with("logs", format!("{{drains: [{{name: functions, packs: [{app}], {drain}}}]}}"))
+    setup
 }
 
-async fn with_a_drain(app: &str) -> Exporter {
-    setup(app, &format!("kind: vercel, token: {TOKEN}")).start().await
-}
-
-/// Posts a body to the drain; what it was answered.
-async fn post(address: SocketAddr, kind: &str, body: &[u8]) -> u16 {
-    let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
-        let head = format!(
-            "POST /drains/functions HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {TOKEN}\r\nContent-Type: {kind}\r\n\
-             Content-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await?;
-        stream.write_all(body).await?;
-        let mut reply = Vec::new();
-        stream.read_to_end(&mut reply).await?;
-        Ok::<_, std::io::Error>(reply)
-    };
-    let reply = tokio::time::timeout(PATIENCE, exchange).await.expect("it answers in time").expect("it answers");
-    let reply = String::from_utf8_lossy(&reply);
-    reply.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no reply: {reply}"))
-}
-
-/// Delivers a body that is to be counted for good when this returns.
+/// Delivers a body that is counted for good when this returns.
 async fn deliver(exporter: &Exporter, name: &str, body: &[u8]) {
     let kind = if name.ends_with(".ndjson") { "application/x-ndjson" } else { "application/json" };
-    assert_eq!(post(exporter.setup.address, kind, body).await, 200, "{name}");
+    let reply = exporter.post("/drains/functions", &[TOKEN, ("Content-Type", kind)], body).await.expect("it answers");
+    assert_eq!(reply.status, 200, "{name}: {}", reply.text());
 }
 
 /// All records of the bodies as one batch of another order: as they are sent again after a failure, together with others.
@@ -192,7 +162,8 @@ fn ids(bodies: &[String]) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for text in texts {
         for after in text.split("\"id\":").skip(1) {
-            let id: String = after.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+            let id: String =
+                after.chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
             assert_eq!(id.len(), 28, "{id}");
             ids.insert(id[25..].to_owned());
         }
@@ -241,7 +212,7 @@ async fn every_line_counts_as_a_person_would_count_it_and_once() {
     for app in APPS {
         let told = Told::of(app);
         let way = told.way("vercel");
-        let exporter = with_a_drain(app).await;
+        let exporter = setup(app, "kind: vercel, token: a-token-of-the-drain-in-tests").start().await;
         let before = exporter.get("/metrics", "text/plain").await.expect("it answers").text();
         assert_eq!(told.printed(&before), "", "{app}: nobody knows anything before the first line");
 
