@@ -38,6 +38,9 @@ struct Way {
     /// Gauges, when all lines have come.
     #[serde(default)]
     stands: BTreeMap<String, f64>,
+    /// What became of the lines of a drain that is posted to, by the word for it.
+    #[serde(default)]
+    fates: BTreeMap<String, f64>,
 }
 
 impl Told {
@@ -113,6 +116,22 @@ impl Told {
             self.nothing_of_it_in(path, &text);
         }
         self.nothing_of_it_in("the log", &exporter.log_text());
+    }
+
+    /// Nor is any in what was written down.
+    fn nothing_is_kept(&self, setup: &Setup) {
+        let files =
+            std::fs::read_dir(setup.state_dir()).expect("it has a state").map(|file| file.expect("it is there"));
+        let mut bytes = 0;
+        for file in files {
+            let kept = std::fs::read(file.path()).expect("it can be read");
+            bytes += kept.len();
+            for never in &self.never {
+                let found = kept.windows(never.len()).any(|part| part.eq_ignore_ascii_case(never.as_bytes()));
+                assert!(!found, "the state holds {never:?}");
+            }
+        }
+        assert!(bytes > 1000, "the state is somewhere else");
     }
 
     fn nothing_of_it_in(&self, place: &str, text: &str) {
@@ -223,6 +242,10 @@ async fn every_line_counts_as_a_person_would_count_it_and_once() {
         for family in &told.families {
             assert!(scrape.types.contains_key(&format!("{}{family}", told.prefix)), "{app}: {family} is not there");
         }
+        for (fate, lines) in &way.fates {
+            let labels = [("outcome", fate.as_str())];
+            assert_eq!(scrape.sum("rowmetry_drain_lines_total", &labels), *lines, "{app}: {fate}");
+        }
         let reply = exporter.get("/metrics", "text/plain").await.expect("it answers");
         assert_eq!(promtool_complaints(&reply.body), "", "{app}");
         let printed = told.printed(&reply.text());
@@ -238,6 +261,7 @@ async fn every_line_counts_as_a_person_would_count_it_and_once() {
         assert_eq!(told.printed(&again), printed, "{app}: what was delivered again changed something");
         let setup = exporter.setup.clone();
         assert!(exporter.terminate().success());
+        told.nothing_is_kept(&setup);
         let exporter = setup.start().await;
         deliver(&exporter, "another batch", &in_another_batch(&way.bodies)).await;
         let again = exporter.get("/metrics", "text/plain").await.expect("it answers").text();
