@@ -54,9 +54,9 @@ pub struct IntakeLimits {
 impl Default for IntakeLimits {
     fn default() -> Self {
         IntakeLimits {
-            body_bytes: 16 << 20,
-            unpacked_bytes: 64 << 20,
-            waiting_bytes: 128 << 20,
+            body_bytes: 8 << 20,
+            unpacked_bytes: 20 << 20,
+            waiting_bytes: 64 << 20,
             line_bytes: 256 << 10,
             body_timeout: Duration::from_secs(30),
             remembered_lines: 500_000,

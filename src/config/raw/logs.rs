@@ -17,13 +17,13 @@ pub struct RawLogs {
     /// beside `/metrics`.
     pub listen: Option<String>,
     /// Bytes of a request's body as it is sent; a larger one is answered 413.
-    #[schemars(range(min = 1024, max = 1_073_741_824), extend("default" = 16_777_216))]
+    #[schemars(range(min = 1024, max = 1_073_741_824), extend("default" = 8_388_608))]
     pub body_bytes: Option<usize>,
     /// Bytes of a request's body unpacked; a larger one is answered 413.
-    #[schemars(range(min = 1024, max = 4_294_967_295_u64), extend("default" = 67_108_864))]
+    #[schemars(range(min = 1024, max = 4_294_967_295_u64), extend("default" = 20_971_520))]
     pub unpacked_bytes: Option<usize>,
     /// Bytes of all requests that are read, or wait to be counted, together; what finds no room is answered 429.
-    #[schemars(range(min = 1024, max = 68_719_476_736_u64), extend("default" = 134_217_728))]
+    #[schemars(range(min = 1024, max = 68_719_476_736_u64), extend("default" = 67_108_864))]
     pub waiting_bytes: Option<usize>,
     /// Bytes of one line; what is longer is cut.
     #[schemars(range(min = 256, max = 67_108_864), extend("default" = 262_144))]

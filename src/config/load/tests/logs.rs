@@ -239,9 +239,9 @@ fn limits_hold_together() {
     let told =
         |logs: &str| read(&format!("sources: [{{name: main, url: a.db}}]\nlogs: {logs}\n")).err().unwrap_or_default();
     for (logs, wanted) in [
-        ("{body_bytes: 100000000}", "body_bytes: `body_bytes` (100000000) is more than `unpacked_bytes` (67108864)"),
-        ("{unpacked_bytes: 5000}", "unpacked_bytes: `body_bytes` (16777216) is more than `unpacked_bytes` (5000)"),
-        ("{waiting_bytes: 5000}", "waiting_bytes: `unpacked_bytes` (67108864) is more than `waiting_bytes` (5000)"),
+        ("{body_bytes: 100000000}", "body_bytes: `body_bytes` (100000000) is more than `unpacked_bytes` (20971520)"),
+        ("{unpacked_bytes: 5000}", "unpacked_bytes: `body_bytes` (8388608) is more than `unpacked_bytes` (5000)"),
+        ("{waiting_bytes: 5000}", "waiting_bytes: `unpacked_bytes` (20971520) is more than `waiting_bytes` (5000)"),
         (
             "{body_bytes: 2000, unpacked_bytes: 2000, waiting_bytes: 2000, line_bytes: 2001}",
             "line_bytes: `line_bytes` (2001) is more than `unpacked_bytes` (2000)",

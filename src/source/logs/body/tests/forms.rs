@@ -80,6 +80,9 @@ fn refuses_what_is_nothing_that_a_drain_sends() {
         assert!(parse(DrainKind::Vercel, &RecordFields::default(), &LIMITS(), body.as_bytes()).is_err(), "{body}");
     }
     assert!(parse(DrainKind::Otlp, &RecordFields::default(), &LIMITS(), b"{}").is_err());
+    // More noise than text is no text at all.
+    let noise = parse(DrainKind::Http, &RecordFields::default(), &LIMITS(), b"\0\x01\na\n\x02\n");
+    assert_eq!(noise.err(), Some(NO_TEXT));
     // One line of noise among text is one line lost.
     let mixed = parse(DrainKind::Http, &RecordFields::default(), &LIMITS(), b"a\nb\n\0\x01\nc").expect("mostly text");
     assert_eq!((texts(&mixed), mixed.unreadable), (vec!["a", "b", "c"], 1));

@@ -9,8 +9,10 @@ fn any_kind() -> impl Strategy<Value = DrainKind> {
     prop::sample::select(vec![DrainKind::Vercel, DrainKind::Supabase, DrainKind::Http, DrainKind::File])
 }
 
-/// What a line is beside its id and record.
-fn facts(line: &LogLine) -> (LineId, Option<i64>, Option<Level>, String) {
+/// A line without its record.
+type Facts = (LineId, Option<i64>, Option<Level>, String);
+
+fn facts(line: &LogLine) -> Facts {
     (line.id, line.time, line.level, line.text.clone())
 }
 
@@ -45,7 +47,7 @@ fn any_line() -> impl Strategy<Value = String> {
 }
 
 /// Everything that is read of these deliveries, one after the other.
-fn all(kind: DrainKind, bodies: &[String]) -> (Vec<(LineId, Option<i64>, Option<Level>, String)>, u64, u64) {
+fn all(kind: DrainKind, bodies: &[String]) -> (Vec<Facts>, u64, u64) {
     let mut found = (Vec::new(), 0, 0);
     for body in bodies {
         match parse(kind, &RecordFields::default(), &LIMITS(), body.as_bytes()) {
