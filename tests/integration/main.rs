@@ -17,6 +17,7 @@ mod imports;
 mod keys;
 mod lifecycle;
 mod lines;
+mod log_lines_a;
 mod otlp_logs;
 mod otlp_push;
 mod otlp_receivers;

@@ -26,10 +26,18 @@ pub fn cut(text: &mut String, bytes: usize) -> bool {
     is_longer
 }
 
+/// Marks of Next.js's own messages, each behind one blank that indents nothing: ` ⨯ Error: …` is how it tells of what nobody caught
+/// (<https://github.com/vercel/next.js/blob/canary/packages/next/src/build/output/log.ts>).
+const MARKS: [char; 6] = ['⨯', '⚠', '✓', '○', '▲', '»'];
+
 /// Whether a line goes on with the message of the line before: it is empty, begins with white space or a closing bracket, or is
 /// one of a stack trace (`at …`, `Caused by …`).
 pub fn continues(line: &str) -> bool {
-    let line: Cow<'_, str> = if line.starts_with('\u{1b}') { without_colours(line).into() } else { line.into() };
+    let is_coloured = line.strip_prefix(' ').unwrap_or(line).starts_with('\u{1b}');
+    let line: Cow<'_, str> = if is_coloured { without_colours(line).into() } else { line.into() };
+    if line.strip_prefix(' ').is_some_and(|rest| rest.starts_with(MARKS)) {
+        return false;
+    }
     match line.chars().next() {
         None => true,
         Some(first) => {
