@@ -271,9 +271,10 @@ pub struct Metric {
     /// says nothing about this metric. A gauge's time stamp becomes seconds since 1970.
     #[serde(default)]
     pub value: Option<String>,
-    /// The value is multiplied by this, as from milliseconds to seconds (`0.001`). For what is no SQL; SQL can do it itself.
+    /// The value is multiplied by this, as from milliseconds to seconds (`0.001`). For what is no SQL; SQL can do it itself. In
+    /// `logs` it may be the name of a parameter of the pack.
     #[serde(default)]
-    pub scale: Option<f64>,
+    pub scale: Option<Scale>,
     /// The counter is a total that the server itself keeps and that is shown as it is told. A COUNT over a table is none:
     /// rows go away.
     #[serde(default)]
@@ -327,6 +328,26 @@ impl Metric {
     pub fn merge(&self) -> Merge {
         let stamp = self.name().ends_with("_timestamp_seconds");
         self.merge.unwrap_or(if stamp { Merge::Min } else { Merge::Sum })
+    }
+}
+
+/// What values are multiplied by.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scale {
+    /// This.
+    Number(f64),
+    /// What the operator says, or the pack.
+    Parameter(String),
+}
+
+impl Scale {
+    /// The factor, by the parameters' values.
+    pub fn among(&self, parameters: &[(String, f64)]) -> Option<f64> {
+        match self {
+            Scale::Number(number) => Some(*number),
+            Scale::Parameter(name) => parameters.iter().find(|(known, _)| known == name).map(|(_, value)| *value),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Everything that one page changed is written in one transaction, before anybody may see the new values. A state
 //! directory belongs to one exporter at a time. Nothing here decides what a value is; nothing is thrown away unasked.
 
+mod logs;
 mod schema;
 mod spans;
 
@@ -14,6 +15,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, Connection, Row as _};
 use tokio::sync::Mutex;
 
+use crate::collector::logs::LineBatch;
 use crate::collector::{Changes, KeyHash, Seen, StoredSeries};
 use crate::family::Micros;
 
@@ -92,6 +94,10 @@ pub struct Stored {
     pub series: Vec<StoredSeries>,
     /// The seen keys.
     pub seen: Vec<Seen>,
+    /// The runs of a collector of lines, as JSON.
+    pub runs: Vec<(KeyHash, String)>,
+    /// The lines of a drain that came lately.
+    pub lines: Vec<LineBatch>,
 }
 
 /// One line of `rowmetry state list`.
@@ -103,7 +109,7 @@ pub struct Listed {
     pub updated: Micros,
     /// Its series.
     pub series: i64,
-    /// Its seen keys.
+    /// Its seen keys, or the lines that a drain remembers.
     pub seen: i64,
     /// Its spans that wait to be sent.
     pub spans: i64,
@@ -182,14 +188,14 @@ impl State {
         }
         let seen = sqlx::query("select key, time, writer from seen where collector = ?")
             .bind(collector)
-            .fetch_all(connection)
+            .fetch_all(&mut *connection)
             .await
             .map_err(failed)?;
+        stored.runs = logs::runs(connection, collector).await.map_err(failed)?;
+        stored.lines = logs::lines(connection, collector).await.map_err(failed)?;
         for row in seen {
-            let key: &[u8] = row.try_get(0).map_err(failed)?;
-            let key = key.try_into().map_err(|_| failed(sqlx::Error::Decode("a key is not 16 bytes long".into())))?;
             stored.seen.push(Seen {
-                key: KeyHash(u128::from_le_bytes(key)),
+                key: key_hash(row.try_get(0).map_err(failed)?).map_err(failed)?,
                 time: row.try_get(1).map_err(failed)?,
                 writer: row.try_get(2).map_err(failed)?,
             });
@@ -202,75 +208,23 @@ impl State {
     /// # Errors
     /// When the file cannot be written; then it is as it was.
     pub async fn save(&self, collector: &str, changes: &Changes, now: Micros) -> Result<(), StateError> {
-        let mut connection = self.connection.lock().await;
-        self.write(&mut connection, collector, changes, now)
-            .await
-            .map_err(|source| StateError::Database { doing: "written", source })
+        self.save_all(std::slice::from_ref(&(collector, changes)), now).await
     }
 
-    async fn write(
-        &self,
-        connection: &mut SqliteConnection,
-        collector: &str,
-        changes: &Changes,
-        now: Micros,
-    ) -> Result<(), sqlx::Error> {
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        sqlx::query(
-            "insert into collector (id, definition, cursor, updated) values (?, ?, ?, ?) on conflict (id) do update set \
-             definition = excluded.definition, cursor = excluded.cursor, updated = excluded.updated",
-        )
-        .bind(collector)
-        .bind(&changes.definition)
-        .bind(&changes.cursor)
-        .bind(now)
-        .execute(&mut *transaction)
-        .await?;
-        for chunk in changes.series.chunks(ROWS_AN_INSERT) {
-            let sql = format!(
-                "insert into series (collector, metric, definition, labels, value, start) values {} on conflict \
-                 (collector, metric, labels) do update set definition = excluded.definition, value = excluded.value, \
-                 start = excluded.start",
-                values(chunk.len(), 6)
-            );
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(chunk.len() == ROWS_AN_INSERT);
-            for series in chunk {
-                query = query
-                    .bind(collector)
-                    .bind(&series.metric)
-                    .bind(&series.definition)
-                    .bind(&series.labels)
-                    .bind(&series.value)
-                    .bind(series.start);
+    /// Writes what several collectors changed together, all or nothing.
+    ///
+    /// # Errors
+    /// As [`State::save`].
+    pub async fn save_all(&self, all: &[(&str, &Changes)], now: Micros) -> Result<(), StateError> {
+        let mut connection = self.connection.lock().await;
+        let written = async {
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            for (collector, changes) in all {
+                write(&mut transaction, collector, changes, now).await?;
             }
-            query.execute(&mut *transaction).await?;
-        }
-        for chunk in changes.seen.added.chunks(ROWS_AN_INSERT) {
-            let sql =
-                format!("insert or replace into seen (collector, time, key, writer) values {}", values(chunk.len(), 4));
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(chunk.len() == ROWS_AN_INSERT);
-            for seen in chunk {
-                query = query.bind(collector).bind(seen.time).bind(seen.key.0.to_le_bytes().to_vec()).bind(seen.writer);
-            }
-            query.execute(&mut *transaction).await?;
-        }
-        for seen in &changes.seen.removed {
-            sqlx::query("delete from seen where collector = ? and time = ? and key = ?")
-                .bind(collector)
-                .bind(seen.time)
-                .bind(seen.key.0.to_le_bytes().to_vec())
-                .execute(&mut *transaction)
-                .await?;
-        }
-        if let Some(floor) = changes.seen.forgotten_before {
-            sqlx::query("delete from seen where collector = ? and time < ?")
-                .bind(collector)
-                .bind(floor)
-                .execute(&mut *transaction)
-                .await?;
-        }
-        spans::append(&mut transaction, collector, &changes.spans, now).await?;
-        transaction.commit().await
+            transaction.commit().await
+        };
+        written.await.map_err(|source| StateError::Database { doing: "written", source })
     }
 
     /// Removes series whose metric is gone or means something else now.
@@ -299,7 +253,8 @@ impl State {
             "with queued as (select collector, sum(spans) as spans, max(queued) as queued from span_batch group by 1), \
              known as (select id from collector union select collector from queued) \
              select id, coalesce(c.updated, q.queued), (select count(*) from series s where s.collector = id), \
-             (select count(*) from seen k where k.collector = id), coalesce(c.cursor, ''), coalesce(q.spans, 0) \
+             (select count(*) from seen k where k.collector = id) + \
+             (select coalesce(sum(length(ids)) / 16, 0) from line_batch l where l.collector = id), coalesce(c.cursor, ''), coalesce(q.spans, 0) \
              from known left join collector c using (id) left join queued q on q.collector = id order by id",
         )
         .fetch_all(&mut *connection)
@@ -330,6 +285,8 @@ impl State {
             &[
                 "delete from seen where collector = ?",
                 "delete from series where collector = ?",
+                "delete from line_batch where collector = ?",
+                "delete from run where collector = ?",
                 "delete from collector where id = ?",
             ],
         )
@@ -358,6 +315,76 @@ impl State {
         transaction.commit().await.map_err(failed)?;
         Ok(found > 0)
     }
+}
+
+/// Writes what one collector changed, in the transaction at hand.
+async fn write(
+    connection: &mut SqliteConnection,
+    collector: &str,
+    changes: &Changes,
+    now: Micros,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "insert into collector (id, definition, cursor, updated) values (?, ?, ?, ?) on conflict (id) do update set \
+         definition = excluded.definition, cursor = excluded.cursor, updated = excluded.updated",
+    )
+    .bind(collector)
+    .bind(&changes.definition)
+    .bind(&changes.cursor)
+    .bind(now)
+    .execute(&mut *connection)
+    .await?;
+    for chunk in changes.series.chunks(ROWS_AN_INSERT) {
+        let sql = format!(
+            "insert into series (collector, metric, definition, labels, value, start) values {} on conflict \
+             (collector, metric, labels) do update set definition = excluded.definition, value = excluded.value, \
+             start = excluded.start",
+            values(chunk.len(), 6)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(chunk.len() == ROWS_AN_INSERT);
+        for series in chunk {
+            query = query
+                .bind(collector)
+                .bind(&series.metric)
+                .bind(&series.definition)
+                .bind(&series.labels)
+                .bind(&series.value)
+                .bind(series.start);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    for chunk in changes.seen.added.chunks(ROWS_AN_INSERT) {
+        let sql =
+            format!("insert or replace into seen (collector, time, key, writer) values {}", values(chunk.len(), 4));
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(chunk.len() == ROWS_AN_INSERT);
+        for seen in chunk {
+            query = query.bind(collector).bind(seen.time).bind(seen.key.0.to_le_bytes().to_vec()).bind(seen.writer);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    for seen in &changes.seen.removed {
+        sqlx::query("delete from seen where collector = ? and time = ? and key = ?")
+            .bind(collector)
+            .bind(seen.time)
+            .bind(seen.key.0.to_le_bytes().to_vec())
+            .execute(&mut *connection)
+            .await?;
+    }
+    if let Some(floor) = changes.seen.forgotten_before {
+        sqlx::query("delete from seen where collector = ? and time < ?")
+            .bind(collector)
+            .bind(floor)
+            .execute(&mut *connection)
+            .await?;
+    }
+    spans::append(connection, collector, &changes.spans, now).await?;
+    logs::write(connection, collector, &changes.runs, &changes.lines).await
+}
+
+/// A stored key.
+fn key_hash(bytes: &[u8]) -> Result<KeyHash, sqlx::Error> {
+    let bytes = bytes.try_into().map_err(|_| sqlx::Error::Decode("a key is not 16 bytes long".into()))?;
+    Ok(KeyHash(u128::from_le_bytes(bytes)))
 }
 
 fn lock(directory: &Path) -> Result<File, StateError> {

@@ -151,11 +151,11 @@ impl Counted {
                 "observed {:?} {labels:?} {names:?} {:?} {:?}",
                 metric.kind(),
                 metric.value,
-                metric.scale
+                metric.scale.as_ref().and_then(|scale| scale.among(&[]))
             ),
             labels,
             value: metric.value.clone(),
-            scale: metric.scale,
+            scale: metric.scale.as_ref().and_then(|scale| scale.among(&[])),
             seeded: false,
         }
     }

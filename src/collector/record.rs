@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 
 use super::guard::Replaced;
+use super::logs::runs::RunChanges;
+use super::logs::window::WindowChanges;
 use super::seen::SeenChanges;
 use crate::family::Micros;
 use crate::span::SpanRecord;
@@ -23,6 +25,10 @@ pub struct Changes {
     pub seen: SeenChanges,
     /// Spans to be sent.
     pub spans: Vec<SpanRecord>,
+    /// Runs that began and ended.
+    pub runs: RunChanges,
+    /// Lines that came and were forgotten.
+    pub lines: WindowChanges,
 }
 
 /// One series as it is stored.

@@ -425,6 +425,7 @@ impl RowsCollector {
             series,
             seen: self.seen.take_changes(),
             spans: std::mem::take(&mut self.made),
+            ..Changes::default()
         }
     }
 

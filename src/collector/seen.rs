@@ -41,8 +41,8 @@ pub struct Seen {
 }
 
 /// The keys are hashes already; hashing them again would be waste.
-#[derive(Default)]
-struct PassThrough(u64);
+#[derive(Debug, Clone, Default)]
+pub(super) struct PassThrough(u64);
 
 impl Hasher for PassThrough {
     fn finish(&self) -> u64 {

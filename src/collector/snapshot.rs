@@ -99,7 +99,7 @@ impl SnapshotCollector {
                 merge: metric.merge(),
                 labels,
                 value,
-                scale: metric.scale,
+                scale: metric.scale.as_ref().and_then(|scale| scale.among(&[])),
                 state: state_label(metric),
                 fills: fills(collector, metric),
                 admission: Admission::new(metric, limits.series_per_metric, guard.clone()),
@@ -319,7 +319,7 @@ pub(super) fn scaled(text: &str, scale: Option<f64>) -> Cow<'_, str> {
 }
 
 /// A gauge's cell: a number, a truth, or a moment as seconds since 1970.
-fn number(text: &str) -> Result<Exact, Ignored> {
+pub(super) fn number(text: &str) -> Result<Exact, Ignored> {
     match text {
         "true" | "t" => return Exact::parse("1"),
         "false" | "f" => return Ok(Exact::ZERO),

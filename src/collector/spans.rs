@@ -101,16 +101,40 @@ impl SpanMaker {
     ) -> Option<Self> {
         let row = query.key.len() + usize::from(query.transition.is_some());
         let cell = |name: &str| query.columns.iter().position(|(column, _)| column == name).map(|at| row + at);
-        let spans = in_order(&definition.spans)
-            .into_iter()
-            .map(|(listed, part_of)| prepared(&definition.spans[listed], listed, part_of, &cell))
-            .collect::<Option<Vec<_>>>()?;
         let table = definition.rows.as_ref()?.table.as_str();
+        Self::of(&definition.spans, row, &cell, Ids::new(source, pack, table), guard)
+    }
+
+    /// The same for lines of a log: cell 0 tells the line or the run from every other, the columns stand behind it.
+    pub fn of_lines(
+        definition: &pack::Collector,
+        columns: &[String],
+        source: &str,
+        pack: &str,
+        guard: &Arc<Guard>,
+    ) -> Option<Self> {
+        let cell = |name: &str| columns.iter().position(|column| column == name).map(|at| 1 + at);
+        let table = format!("logs {}", definition.name);
+        Self::of(&definition.spans, 1, &cell, Ids::new(source, pack, &table), guard)
+    }
+
+    /// `row` cells tell which row it is; `cell` is where a column stands.
+    fn of(
+        spans: &[pack::Span],
+        row: usize,
+        cell: &dyn Fn(&str) -> Option<usize>,
+        ids: Ids,
+        guard: &Arc<Guard>,
+    ) -> Option<Self> {
+        let spans = in_order(spans)
+            .into_iter()
+            .map(|(listed, part_of)| prepared(&spans[listed], listed, part_of, cell))
+            .collect::<Option<Vec<_>>>()?;
         (!spans.is_empty()).then(|| SpanMaker {
             row,
             places: vec![None; spans.len()],
             spans,
-            ids: Ids::new(source, pack, table),
+            ids,
             judge: Judge::new(guard.clone()),
         })
     }

@@ -178,3 +178,14 @@ pub struct Runs {
     #[serde(default)]
     pub lost: BTreeMap<String, String>,
 }
+
+impl LineForm {
+    /// Whether its rows have such a column of their own: one of `columns`, a capture, or what every line has.
+    pub fn has_column(&self, name: &str) -> bool {
+        self.columns.contains_key(name)
+            || ["level", "time"].contains(&name)
+            || self.pattern.as_ref().is_some_and(|pattern| {
+                [format!("(?P<{name}>"), format!("(?<{name}>")].iter().any(|group| pattern.contains(group))
+            })
+    }
+}

@@ -12,7 +12,7 @@ use super::StateError;
 const APPLICATION: i64 = 0x526f_776d;
 
 /// Format of the tables below (`pragma user_version`).
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 const TABLES: &str = "
 create table collector (
@@ -50,6 +50,23 @@ create table span_batch (
 ) strict;
 ";
 
+/// What format 3 has beyond format 2: lines of logs that came lately, and runs that lines began.
+const LOGS: &str = "
+create table line_batch (
+  collector text not null,        -- source/drain/lines
+  number integer not null,        -- the order in which they came
+  received integer not null,      -- microseconds since 1970
+  ids blob not null,              -- 128-bit hashes, one behind the other
+  primary key (collector, number)
+) strict, without rowid;
+create table run (
+  collector text not null,        -- source/pack/collector
+  run blob not null,              -- 128-bit hash
+  body text not null,             -- JSON
+  primary key (collector, run)
+) strict, without rowid;
+";
+
 /// Makes the tables in an empty file; checks any other.
 ///
 /// # Errors
@@ -62,7 +79,7 @@ pub async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<(
     let format: i64 = one(connection, "pragma user_version").await.map_err(damaged)?;
     if tables == 0 && application == 0 {
         let sql = format!(
-            "begin immediate; {TABLES} {SPANS} pragma application_id = {APPLICATION}; pragma user_version = {FORMAT}; commit"
+            "begin immediate; {TABLES} {SPANS} {LOGS} pragma application_id = {APPLICATION}; pragma user_version = {FORMAT}; commit"
         );
         return sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
             .execute(connection)
@@ -81,8 +98,9 @@ pub async fn prepare(connection: &mut SqliteConnection, path: &Path) -> Result<(
     if verdict != "ok" {
         return Err(unusable(format!("SQLite finds it damaged: {verdict}")));
     }
-    if format < 2 {
-        let sql = format!("begin immediate; {SPANS} pragma user_version = {FORMAT}; commit");
+    if format < FORMAT {
+        let spans = if format < 2 { SPANS } else { "" };
+        let sql = format!("begin immediate; {spans} {LOGS} pragma user_version = {FORMAT}; commit");
         sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
             .execute(connection)
             .await

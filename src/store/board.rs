@@ -62,10 +62,10 @@ pub struct CollectorStatus {
     pub next_run: Option<Micros>,
 }
 
-/// One source, for the front page.
+/// One source or drain, for the front page.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SourceStatus {
-    /// `postgres` or `sqlite`.
+    /// What it is, in a word: `postgres`, `redis`; of a drain its kind, such as `vercel`.
     pub system: String,
     /// Packs that apply, once known.
     pub packs: Vec<String>,
@@ -73,6 +73,10 @@ pub struct SourceStatus {
     pub note: Option<String>,
     /// Whether the packs of the source are known, so that its list of collectors is complete.
     pub settled: bool,
+    /// Lines that came since the start; of drains alone, and none of what is read.
+    pub lines: Option<u64>,
+    /// When the last line came; none before the first.
+    pub last_line: Option<Micros>,
 }
 
 /// How everything fares.

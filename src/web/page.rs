@@ -45,13 +45,23 @@ pub(super) fn render(status: &Status) -> String {
 fn source(source: &Source, now: Micros, page: &mut String) {
     let _ = write!(page, "<section class=\"source\">\n<h2>{}</h2>\n<p class=\"about\">", escape(&source.name));
     if !source.system.is_empty() {
-        let _ = write!(page, "{} · ", escape(&source.system));
+        let what = if source.lines.is_some() { " drain" } else { "" };
+        let _ = write!(page, "{}{what} · ", escape(&source.system));
     }
     match (source.packs.as_slice(), source.settled) {
         ([], true) => page.push_str("no pack applies"),
         ([], false) => page.push_str("which packs apply is not known yet"),
         (packs, _) => {
             let _ = write!(page, "{} {}", if packs.len() == 1 { "pack" } else { "packs" }, escape(&packs.join(", ")));
+        }
+    }
+    match (source.lines, source.last_line.as_deref()) {
+        (None, _) => {}
+        (Some(0), None) => page.push_str(" · no line yet"),
+        (Some(lines), last) => {
+            let word = if lines == 1 { "line" } else { "lines" };
+            let last = moment(source.line_at, last, now, "before the start");
+            let _ = write!(page, " · {} {word} since the start, last line {last}", grouped(lines));
         }
     }
     page.push_str("</p>\n");
@@ -65,13 +75,13 @@ fn source(source: &Source, now: Micros, page: &mut String) {
              <th class=\"n\" title=\"Age of the moment before which everything is settled\">Lag</th>\
              <th class=\"n\">Took</th><th>Next</th></tr></thead>\n<tbody>\n",
         );
-        source.collectors.iter().for_each(|one| collector(one, now, page));
+        source.collectors.iter().for_each(|one| collector(one, source.lines.is_some(), now, page));
         page.push_str("</tbody>\n</table>\n");
     }
     page.push_str("</section>\n");
 }
 
-fn collector(collector: &Collector, now: Micros, page: &mut String) {
+fn collector(collector: &Collector, of_drain: bool, now: Micros, page: &mut String) {
     let class = match collector.state {
         "ok" => "ok",
         "waiting" => "waiting",
@@ -95,11 +105,16 @@ fn collector(collector: &Collector, now: Micros, page: &mut String) {
         escape(&collector.pack),
         escape(&collector.name),
         escape(&collector.kind),
-        moment(collector.success_at, collector.last_success.as_deref(), now, "never"),
+        moment(
+            collector.success_at,
+            collector.last_success.as_deref(),
+            now,
+            if of_drain { "no line yet" } else { "never" }
+        ),
         collector.series.map_or_else(|| "–".into(), grouped),
         collector.horizon_lag.map_or_else(|| "–".into(), seconds),
         collector.duration.map_or_else(|| "–".into(), seconds),
-        next(collector, now),
+        if of_drain { "as lines come".into() } else { next(collector, now) },
     );
     if let Some(message) = &collector.message {
         let reason = collector.reason.unwrap_or_default();
@@ -202,6 +217,36 @@ mod tests {
         let page = render(&Status::of(&board.view(), nasty, 0));
         assert!(!page.contains("<script"), "{page}");
         assert!(page.matches("&lt;script&gt;alert(&#39;1&#39;)").count() >= 7, "{page}");
+    }
+
+    #[test]
+    fn a_drain_tells_when_its_last_line_came() {
+        let board = Board::new();
+        let page = |board: &Board| render(&Status::of(&board.view(), "1", 100_000_000));
+        let drain = |lines, last_line| crate::store::SourceStatus {
+            system: "vercel".into(),
+            packs: vec!["shop".into()],
+            settled: true,
+            lines: Some(lines),
+            last_line,
+            note: None,
+        };
+        board.collector(&CollectorId::new("functions", "shop", "mails"), |status| {
+            status.kind = "logs".into();
+            status.state = Some(crate::telemetry::State::Ok);
+        });
+        board.update(|view| view.sources.insert("functions".into(), drain(0, None)));
+        let quiet = page(&board);
+        assert!(quiet.contains("vercel drain · pack shop · no line yet</p>"), "{quiet}");
+        assert!(quiet.contains("<td data-name=\"Last success\">no line yet</td>"), "{quiet}");
+        assert!(quiet.contains("<td data-name=\"Next\">as lines come</td>"), "{quiet}");
+        assert!(quiet.contains("All is well"), "{quiet}");
+        board.update(|view| view.sources.insert("functions".into(), drain(1234, Some(88_000_000))));
+        let told = page(&board);
+        assert!(told.contains("1\u{202f}234 lines since the start, last line <time"), "{told}");
+        assert!(told.contains(">12 s ago</time></p>"), "{told}");
+        board.update(|view| view.sources.insert("functions".into(), drain(0, Some(88_000_000))));
+        assert!(page(&board).contains("0 lines since the start, last line <time"), "known from the state");
     }
 
     #[test]

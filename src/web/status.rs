@@ -43,12 +43,12 @@ pub enum Verdict {
     Failing,
 }
 
-/// One source.
-#[derive(Debug, Serialize)]
+/// One source or drain.
+#[derive(Debug, Default, Serialize)]
 pub struct Source {
     /// The operator's name.
     pub name: String,
-    /// `postgres` or `sqlite`.
+    /// What it is, in a word: `postgres`, `redis`; of a drain its kind, such as `vercel`.
     pub system: String,
     /// Packs that apply.
     pub packs: Vec<String>,
@@ -56,8 +56,14 @@ pub struct Source {
     pub note: Option<String>,
     /// Whether the packs are known.
     pub settled: bool,
+    /// Lines that came since the start; of drains alone.
+    pub lines: Option<u64>,
+    /// When the last line came, in ISO 8601.
+    pub last_line: Option<String>,
     /// Its collectors: those in trouble first.
     pub collectors: Vec<Collector>,
+    #[serde(skip)]
+    pub(super) line_at: Option<Micros>,
 }
 
 /// One collector.
@@ -112,18 +118,19 @@ impl Status {
                     packs: source.packs.clone(),
                     note: source.note.clone(),
                     settled: source.settled,
+                    lines: source.lines,
+                    last_line: source.last_line.map(iso),
                     collectors: Vec::new(),
+                    line_at: source.last_line,
                 },
             );
         }
         for (id, status) in &view.collectors {
             let source = sources.entry(&id.source).or_insert_with(|| Source {
                 name: id.source.to_string(),
-                system: String::new(),
                 packs: vec![id.pack.to_string()],
-                note: None,
                 settled: true,
-                collectors: Vec::new(),
+                ..Source::default()
             });
             source.collectors.push(collector(&id.pack, &id.collector, status));
         }
@@ -224,5 +231,25 @@ mod tests {
         assert_eq!(verdict(&board), Verdict::Degraded);
         board.collector(&a, |status| status.state = Some(State::Absent));
         assert_eq!(verdict(&board), Verdict::Failing);
+    }
+
+    #[test]
+    fn a_drain_without_lines_does_not_fail_and_others_have_none() {
+        let board = Board::new();
+        let drain = SourceStatus { settled: true, lines: Some(0), ..Default::default() };
+        board.update(|view| view.sources.insert("functions".into(), drain.clone()));
+        board.collector(&CollectorId::new("functions", "p", "a"), |status| status.state = Some(State::Ok));
+        board.update(|view| view.sources.insert("main".into(), SourceStatus { settled: true, ..Default::default() }));
+        let status = Status::of(&board.view(), "1", 0);
+        assert_eq!(status.verdict, Verdict::Ok);
+        let json: serde_json::Value = serde_json::from_slice(&status.to_json()).expect("JSON");
+        assert_eq!(json["sources"][0]["lines"], 0);
+        assert_eq!(json["sources"][0]["last_line"], serde_json::Value::Null);
+        assert_eq!(json["sources"][1]["lines"], serde_json::Value::Null);
+        let spoken = SourceStatus { lines: Some(2), last_line: Some(1_767_225_600_000_000), ..drain };
+        board.update(|view| view.sources.insert("functions".into(), spoken));
+        let json: serde_json::Value =
+            serde_json::from_slice(&Status::of(&board.view(), "1", 0).to_json()).expect("JSON");
+        assert_eq!(json["sources"][0]["last_line"], "2026-01-01T00:00:00Z");
     }
 }

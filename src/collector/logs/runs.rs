@@ -1,3 +1,266 @@
 //! Runs that have begun and not ended, and those that have ended lately.
 //!
-//! It reads no clock; whether a run is lost is asked with the time as an argument.
+//! It reads no clock: the time at which something was received is an argument. It knows no metric and keeps only the cells
+//! that its collector asks for.
+
+use std::collections::{BTreeSet, HashMap};
+use std::hash::BuildHasherDefault;
+
+use serde::{Deserialize, Serialize};
+
+use crate::collector::seen::{KeyHash, PassThrough};
+use crate::family::Micros;
+
+/// How long the end of a run waits for its beginning, where something of that is asked for: deliveries overtake each other.
+pub const WAIT_FOR_BEGINNING: Micros = 10_000_000;
+
+/// A row's cells, kept.
+pub type Cells = Vec<Option<String>>;
+
+/// The runs of one collector.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    lost_after: Micros,
+    limit: usize,
+    /// Whether an end waits for its beginning.
+    joins: bool,
+    known: HashMap<KeyHash, Run, BuildHasherDefault<PassThrough>>,
+    /// Those that go on or wait, by when that is over.
+    pending: BTreeSet<(Micros, KeyHash)>,
+    /// Those that are over, by when they are forgotten.
+    past: BTreeSet<(Micros, KeyHash)>,
+    open: usize,
+    touched: BTreeSet<KeyHash>,
+}
+
+/// One run, as it is kept and stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Run {
+    #[serde(rename = "s")]
+    stage: Stage,
+    /// When its stage is over.
+    #[serde(rename = "d")]
+    due: Micros,
+    /// When it began or ended, as its line says.
+    #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
+    time: Option<Micros>,
+    /// The cells of its beginning, or of the end that waits.
+    #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
+    cells: Cells,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stage {
+    /// It has begun and not ended.
+    Open,
+    /// Its end has come, and not its beginning.
+    Waits,
+    /// It has ended, or was given up.
+    Over,
+}
+
+/// What is to be written of the runs.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub struct RunChanges {
+    /// Runs that are new or changed, as JSON.
+    pub written: Vec<(KeyHash, String)>,
+    /// Runs that are forgotten.
+    pub removed: Vec<KeyHash>,
+}
+
+/// What the beginning of a run came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Begun {
+    /// It goes on.
+    Open,
+    /// Its end was waiting: these cells, and its time.
+    Ended(Cells, Option<Micros>),
+    /// It was begun, or is over.
+    Known,
+    /// Too many go on.
+    Full,
+}
+
+/// What the end of a run came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    /// It had begun with these cells, at this time.
+    Joined(Cells, Option<Micros>),
+    /// Nothing is known of its beginning, and nothing is asked of it.
+    Alone,
+    /// It waits for its beginning.
+    Waits,
+    /// It had ended, or was given up.
+    Over,
+}
+
+/// A run whose time is over.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Due {
+    /// It never ended: the cells of its beginning, and when that was.
+    Lost(Cells, Option<Micros>),
+    /// Its beginning never came: the cells of its end, and when that was.
+    Alone(Cells, Option<Micros>),
+}
+
+impl Runs {
+    /// None yet. `joins`: an end waits a little for its beginning.
+    pub fn new(lost_after: Micros, limit: usize, joins: bool) -> Self {
+        Runs {
+            lost_after,
+            limit: limit.max(1),
+            joins,
+            known: HashMap::default(),
+            pending: BTreeSet::new(),
+            past: BTreeSet::new(),
+            open: 0,
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// A run began.
+    pub fn begin(&mut self, id: KeyHash, cells: Cells, time: Option<Micros>, now: Micros) -> Begun {
+        match self.known.get(&id).map(|run| run.stage) {
+            Some(Stage::Open | Stage::Over) => Begun::Known,
+            Some(Stage::Waits) => {
+                let Run { cells: ended, time, .. } = self.close(id, now);
+                Begun::Ended(ended, time)
+            }
+            None if !self.has_room() => Begun::Full,
+            None => {
+                self.put(id, Run { stage: Stage::Open, due: now.saturating_add(self.lost_after), time, cells });
+                Begun::Open
+            }
+        }
+    }
+
+    /// A run ended.
+    pub fn end(&mut self, id: KeyHash, cells: impl FnOnce() -> Cells, time: Option<Micros>, now: Micros) -> Ended {
+        match self.known.get(&id).map(|run| run.stage) {
+            Some(Stage::Over | Stage::Waits) => Ended::Over,
+            Some(Stage::Open) => {
+                let Run { cells, time, .. } = self.close(id, now);
+                Ended::Joined(cells, time)
+            }
+            // What finds no room counts all the same; it is only not known when it comes again.
+            None if !self.has_room() => Ended::Alone,
+            None if self.joins => {
+                let due = now.saturating_add(WAIT_FOR_BEGINNING);
+                self.put(id, Run { stage: Stage::Waits, due, time, cells: cells() });
+                Ended::Waits
+            }
+            None => {
+                self.put(
+                    id,
+                    Run { stage: Stage::Over, due: now.saturating_add(self.lost_after), time: None, cells: Vec::new() },
+                );
+                Ended::Alone
+            }
+        }
+    }
+
+    /// Those whose time is over now, and forgets those that were over long ago.
+    pub fn due(&mut self, now: Micros) -> Vec<Due> {
+        while let Some((due, id)) = self.past.first().copied().filter(|(due, _)| *due <= now) {
+            self.past.remove(&(due, id));
+            self.known.remove(&id);
+            self.touched.insert(id);
+        }
+        let mut over = Vec::new();
+        while let Some((_, id)) = self.pending.first().copied().filter(|(due, _)| *due <= now) {
+            let run = self.close(id, now);
+            over.push(match run.stage {
+                Stage::Waits => Due::Alone(run.cells, run.time),
+                _ => Due::Lost(run.cells, run.time),
+            });
+        }
+        over
+    }
+
+    /// When the next one is due.
+    pub fn next_due(&self) -> Option<Micros> {
+        let first = |set: &BTreeSet<(Micros, KeyHash)>| set.first().map(|(due, _)| *due);
+        [first(&self.pending), first(&self.past)].into_iter().flatten().min()
+    }
+
+    /// How many have begun and not ended.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    /// What changed since the last call.
+    pub fn take_changes(&mut self) -> RunChanges {
+        let mut changes = RunChanges::default();
+        for id in std::mem::take(&mut self.touched) {
+            match self.known.get(&id) {
+                Some(run) => {
+                    let json = serde_json::to_string(run).expect("numbers, words and texts are always JSON");
+                    changes.written.push((id, json));
+                }
+                None => changes.removed.push(id),
+            }
+        }
+        changes
+    }
+
+    /// Takes back what was written. While nobody listened nothing could come: who goes on, and who waits, has all the time again.
+    ///
+    /// # Errors
+    /// When something of it is no run; `width` is how many cells a row has.
+    pub fn restore(&mut self, stored: Vec<(KeyHash, String)>, width: usize, now: Micros) -> Result<(), String> {
+        for (id, json) in stored {
+            let mut run: Run =
+                serde_json::from_str(&json).map_err(|error| format!("a stored run cannot be read: {error}"))?;
+            if run.stage != Stage::Over && run.cells.len() != width {
+                // The pack asks for other columns now.
+                run.cells = vec![None; width];
+            }
+            match run.stage {
+                Stage::Open => run.due = run.due.max(now.saturating_add(self.lost_after)),
+                Stage::Waits => run.due = run.due.max(now.saturating_add(WAIT_FOR_BEGINNING)),
+                Stage::Over => {}
+            }
+            self.put(id, run);
+        }
+        self.touched.clear();
+        Ok(())
+    }
+
+    /// Whether another one can be remembered; the oldest of those that are over makes room.
+    fn has_room(&mut self) -> bool {
+        if self.known.len() < self.limit {
+            return true;
+        }
+        let Some((_, id)) = self.past.pop_first() else { return false };
+        self.known.remove(&id);
+        self.touched.insert(id);
+        true
+    }
+
+    /// A run is over; returns what it was.
+    fn close(&mut self, id: KeyHash, now: Micros) -> Run {
+        let over = Run { stage: Stage::Over, due: now.saturating_add(self.lost_after), time: None, cells: Vec::new() };
+        self.put(id, over).expect("only a run that is known is closed")
+    }
+
+    fn put(&mut self, id: KeyHash, run: Run) -> Option<Run> {
+        self.touched.insert(id);
+        let (stage, due) = (run.stage, run.due);
+        let before = self.known.insert(id, run);
+        if let Some(before) = &before {
+            self.set_of(before.stage).remove(&(before.due, id));
+            self.open -= usize::from(before.stage == Stage::Open);
+        }
+        self.set_of(stage).insert((due, id));
+        self.open += usize::from(stage == Stage::Open);
+        before
+    }
+
+    fn set_of(&mut self, stage: Stage) -> &mut BTreeSet<(Micros, KeyHash)> {
+        if stage == Stage::Over { &mut self.past } else { &mut self.pending }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 use super::{At, Lint};
 use crate::family::Kind;
-use crate::pack::{Collector, LABELS_PER_METRIC, Metric, Pack};
+use crate::pack::{Collector, LABELS_PER_METRIC, Metric, Pack, Scale};
+use crate::yaml::did_you_mean;
 
 /// Prefixes whose names belong to Rowmetry or to Prometheus.
 const RESERVED_PREFIXES: [&str; 3] = ["rowmetry_", "process_", "scrape_"];
@@ -41,6 +42,7 @@ pub(super) fn metric(lint: &mut Lint<'_>, pack: &Pack, collector: &Collector, me
     belongs(lint, collector, metric, kind, kind_word, at);
     help(lint, metric, at);
     value(lint, metric, kind, at);
+    named_scale(lint, pack, collector, metric, at);
     labels(lint, metric, at);
     buckets(lint, metric, kind, at);
     if metric.series_limit == Some(0) {
@@ -59,6 +61,17 @@ pub(super) fn metric(lint: &mut Lint<'_>, pack: &Pack, collector: &Collector, me
                 format!("label `{state_label}` must be among `labels`, with its `values`"),
             );
         }
+    }
+}
+
+/// A factor that the operator says, by the name of a parameter.
+fn named_scale(lint: &mut Lint<'_>, pack: &Pack, collector: &Collector, metric: &Metric, at: &At) {
+    let Some(Scale::Parameter(name)) = &metric.scale else { return };
+    if collector.logs.is_none() {
+        lint.complain(&at.key("scale"), "expected a factor, such as 0.001; only `logs` may name a parameter");
+    } else if !pack.parameters.contains_key(name) {
+        let suggestion = did_you_mean(name, pack.parameters.keys().map(String::as_str));
+        lint.complain(&at.key("scale"), format!("the pack has no parameter `{name}`{suggestion}"));
     }
 }
 
@@ -90,7 +103,7 @@ fn belongs(lint: &mut Lint<'_>, collector: &Collector, metric: &Metric, kind: Ki
             format!("a {kind_word} shows how things stand, and `rows` tells what is new; make it a counter"),
         );
     }
-    if metric.scale.is_some_and(|scale| !scale.is_finite() || scale == 0.0) {
+    if matches!(&metric.scale, Some(Scale::Number(scale)) if !scale.is_finite() || *scale == 0.0) {
         lint.complain(&at.key("scale"), "expected a factor other than 0, such as 0.001");
     } else if metric.scale.is_some() && metric.value.is_none() {
         lint.complain(&at.key("scale"), "there is no `value` to multiply");
