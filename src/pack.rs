@@ -3,6 +3,7 @@
 //! A pack is data. It names columns and leaves all mathematics to SQL; it knows neither where a database is nor
 //! how often it is read, and it never carries code.
 
+pub mod expression;
 pub mod lint;
 pub mod load;
 pub mod logs;
@@ -253,16 +254,16 @@ impl OneOrMany {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
-    /// Name of a counter; ends in `_total`. It counts new rows or probes; elsewhere see `server_total`.
+    /// Name of a counter; ends in `_total`. It counts new rows, log lines or probes; elsewhere see `server_total`.
     #[serde(default)]
     pub counter: Option<String>,
-    /// Name of a histogram (rows and probes).
+    /// Name of a histogram (rows, log lines and probes).
     #[serde(default)]
     pub histogram: Option<String>,
-    /// Name of a gauge (not of rows).
+    /// Name of a gauge (not of rows). One of log lines shows what the youngest line told, or how many runs are `in_flight`.
     #[serde(default)]
     pub gauge: Option<String>,
-    /// Name of an info metric (not of rows), constant 1; ends in `_info`.
+    /// Name of an info metric (neither of rows nor of log lines), constant 1; ends in `_info`.
     #[serde(default)]
     pub info: Option<String>,
     /// One line for people: what it counts, from which table.

@@ -3,6 +3,7 @@
 //! Lint tells everything at once, each with file, line, collector, metric and a mend. It connects nowhere; what only a
 //! database can tell is told by `rowmetry check`.
 
+mod logs;
 mod metric;
 mod span;
 mod upstream;
@@ -161,12 +162,15 @@ impl Lint<'_> {
             ("info", collector.info.is_some()),
             ("show", collector.show.is_some()),
             ("probe", collector.probe.is_some()),
+            ("logs", collector.logs.is_some()),
         ];
         let given: Vec<&str> = kinds.into_iter().filter(|(_, given)| *given).map(|(kind, _)| kind).collect();
         if given.len() != 1 {
             let mend = match given.as_slice() {
-                [] => "it has none of `rows`, `snapshot`, `keys`, `info`, `show` and `probe`; say what it reads"
-                    .to_owned(),
+                [] => {
+                    "it has none of `rows`, `snapshot`, `keys`, `info`, `show`, `probe` and `logs`; say what it reads"
+                        .to_owned()
+                }
                 several => format!("it has `{}`; make a collector of each", several.join("` and `")),
             };
             self.complain(at, mend);
@@ -178,6 +182,8 @@ impl Lint<'_> {
         } else if let Some(snapshot) = &collector.snapshot {
             self.snapshot(pack, &snapshot.sql, &at.key("snapshot").key("sql"));
             None
+        } else if let Some(of_lines) = &collector.logs {
+            Some(logs::columns(self, collector, of_lines, at))
         } else {
             upstream::columns(self, pack, collector, at)
         };
@@ -201,7 +207,7 @@ impl Lint<'_> {
                 self.columns_exist(metric, available, collector.rows.is_some(), &at);
             }
         }
-        span::spans(self, collector, at);
+        span::spans(self, collector, available.as_deref().unwrap_or_default(), at);
         let used = used_columns(collector);
         let own = available.into_iter().flatten().filter(|_| collector.rows.is_some());
         for unused in own.filter(|column| !used.contains(column)) {
@@ -321,7 +327,7 @@ impl Lint<'_> {
                         differs.join(" and ")
                     );
                     self.complain(&at, message);
-                } else if metric.is_counted() && **owner == collector.name {
+                } else if (metric.is_counted() || collector.logs.is_some()) && **owner == collector.name {
                     // What was counted is found again by collector and name.
                     self.complain(&at, "the collector makes it already; make another collector for this one");
                 }

@@ -71,7 +71,19 @@ pub struct LineForm {
     pub run: Option<RunPart>,
 }
 
-/// What a field is to be: a value, or one of several.
+impl LineForm {
+    /// Whether every line fits.
+    pub fn fits_all(&self) -> bool {
+        self.json.is_empty()
+            && self.record.is_empty()
+            && self.level.is_none()
+            && self.prefix.is_none()
+            && self.contains.is_none()
+            && self.pattern.is_none()
+    }
+}
+
+/// What a field is to be: a value, or one of several. A text is also a number of the same digits; `"*"` is any value but null.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Expected {
@@ -130,6 +142,9 @@ pub struct FullColumn {
     pub capture: Option<String>,
     /// Always this.
     pub constant: Option<String>,
+    /// What a number is multiplied by, as from milliseconds to seconds (`0.001`), for the `duration` of a span, which takes seconds.
+    /// Metrics have a `scale` of their own. What is no number stays.
+    pub scale: Option<f64>,
     /// What values become: value, then what it becomes.
     pub map: BTreeMap<String, String>,
     /// The first of these that the value fits says what it becomes. For texts that may hold anything.

@@ -1,7 +1,7 @@
 //! What a pack author writes to make spans of rows: which columns tell when the work began and ended, what it belongs
 //! to, and what may be said of it.
 //!
-//! Everything named here is a column of the same `rows`; mathematics stay in SQL.
+//! Everything named here is a column of the same `rows` or `logs`; mathematics stay in SQL.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub struct Span {
     /// them is NULL makes no span.
     #[serde(default)]
     pub start: Option<String>,
-    /// Column that tells when it ended: a time stamp. Without it, the `time` of the rows, unless `start` and `duration` are given.
+    /// Column that tells when it ended: a time stamp. Without it, the `time` of the row or line, unless `start` and `duration` are given.
     #[serde(default)]
     pub end: Option<String>,
     /// Column that tells how long it took, in seconds.

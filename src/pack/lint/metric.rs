@@ -18,6 +18,9 @@ const COMMON_PREFIXES: [&str; 4] = ["pg_", "redis_", "pgbouncer_", "rowmetry_pg_
 /// Endings that Prometheus gives to parts of a histogram or summary.
 const RESERVED_SUFFIXES: [&str; 4] = ["_bucket", "_sum", "_count", "_created"];
 
+/// Kinds of collector whose counters and histograms are counted here.
+const COUNTED: [&str; 3] = ["rows", "logs", "probe"];
+
 /// Labels that Prometheus or a histogram sets itself.
 const RESERVED_LABELS: [&str; 4] = ["le", "quantile", "job", "instance"];
 
@@ -81,19 +84,19 @@ fn belongs(lint: &mut Lint<'_>, collector: &Collector, metric: &Metric, kind: Ki
     let reads = collector.kind();
     if metric.server_total {
         let at = at.key("server_total");
-        if kind != Kind::Counter || reads == "rows" || reads == "probe" {
+        if kind != Kind::Counter || COUNTED.contains(&reads) {
             lint.complain(
                 &at,
-                "only a counter that the server itself keeps, outside of `rows` and `probe`, is a server's total",
+                "only a counter that the server itself keeps, outside of `rows`, `logs` and `probe`, is a server's total",
             );
         } else if metric.value.is_none() {
             lint.complain(&at, "say in `value` which column holds the total");
         }
-    } else if counts && !["rows", "probe"].contains(&reads) {
+    } else if counts && !COUNTED.contains(&reads) {
         lint.complain(
             at,
             format!(
-                "a {kind_word} counts new rows or probes, and this collector has `{reads}`; make it a gauge, or, where the server \
+                "a {kind_word} counts new rows, lines or probes, and this collector has `{reads}`; make it a gauge, or, where the server \
                  itself keeps the total, say `server_total: true`"
             ),
         );
@@ -103,12 +106,31 @@ fn belongs(lint: &mut Lint<'_>, collector: &Collector, metric: &Metric, kind: Ki
             format!("a {kind_word} shows how things stand, and `rows` tells what is new; make it a counter"),
         );
     }
+    if reads == "logs" {
+        of_lines(lint, metric, kind, at);
+    }
     if matches!(&metric.scale, Some(Scale::Number(scale)) if !scale.is_finite() || *scale == 0.0) {
         lint.complain(&at.key("scale"), "expected a factor other than 0, such as 0.001");
     } else if metric.scale.is_some() && metric.value.is_none() {
         lint.complain(&at.key("scale"), "there is no `value` to multiply");
     } else if metric.scale.is_some() && reads == "rows" {
         lint.complain(&at.key("scale"), "multiply in the column's SQL");
+    }
+}
+
+/// Lines tell one thing after the other: there is no read whose rows are put together.
+fn of_lines(lint: &mut Lint<'_>, metric: &Metric, kind: Kind, at: &At) {
+    if kind == Kind::Info {
+        lint.complain(
+            &at.key("info"),
+            "an info metric shows how things stand, and lines tell what is new; make it a counter",
+        );
+    }
+    if metric.state_label.is_some() {
+        lint.complain(&at.key("state_label"), "lines make no state set; make a gauge of a `value`");
+    }
+    if metric.merge.is_some() && kind == Kind::Gauge {
+        lint.complain(&at.key("merge"), "a gauge of lines shows what the youngest line told; remove `merge`");
     }
 }
 

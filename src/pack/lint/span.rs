@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::logs::IN_FLIGHT;
 use super::{At, Lint, is_column, place};
 use crate::pack::span::{AttributeKind, FullAttribute};
 use crate::pack::{Collector, Pack, Span, span::Attribute};
@@ -12,22 +13,24 @@ use crate::yaml::did_you_mean;
 /// The attribute that a span's `error` becomes.
 const ERROR_ATTRIBUTE: &str = "error.type";
 
-pub(super) fn spans(lint: &mut Lint<'_>, collector: &Collector, at: &At) {
-    let Some(rows) = &collector.rows else {
+/// `columns` are those that the collector offers.
+pub(super) fn spans(lint: &mut Lint<'_>, collector: &Collector, columns: &[&str], at: &At) {
+    if maker(collector).is_none() {
         if !collector.spans.is_empty() {
-            let message = format!("spans are made of `rows`, and this collector has `{}`", collector.kind());
+            let message = format!("spans are made of `rows` and `logs`, and this collector has `{}`", collector.kind());
             lint.complain(&at.key("spans"), message);
         }
         return;
-    };
-    let columns: Vec<&str> = rows.columns.keys().map(String::as_str).collect();
+    }
+    let place = if collector.rows.is_some() { "in `columns`" } else { "among those that a line of this collector has" };
+    let columns: Vec<&str> = columns.iter().copied().filter(|column| *column != IN_FLIGHT).collect();
     for (index, span) in collector.spans.iter().enumerate() {
         let at = of(at, index, span);
         name(lint, span, &at);
         times(lint, span, &at);
         belongs(lint, collector, span, &at);
         attributes(lint, span, &at);
-        columns_exist(lint, span, &columns, &at);
+        columns_exist(lint, span, &columns, place, &at);
     }
 }
 
@@ -36,14 +39,13 @@ pub(super) fn together(lint: &mut Lint<'_>, pack: &Pack) {
     let mut names: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     let mut traces: BTreeMap<&str, (Vec<At>, At)> = BTreeMap::new();
     for (number, collector) in pack.collectors.iter().enumerate() {
-        let Some(rows) = &collector.rows else { continue };
+        let Some(maker) = maker(collector) else { continue };
         let of_collector = At { path: vec!["collectors".into(), number.to_string()], place: place(&collector.name) };
         for (index, span) in collector.spans.iter().enumerate() {
             let at = of(&of_collector, index, span);
-            if let Some(other) = names.insert((&rows.table, &span.name), &collector.name) {
+            if let Some(other) = names.insert((maker, &span.name), &collector.name) {
                 let message = format!(
-                    "collector {other} makes a span of this name of {} too, and their ids would be the same; give it another",
-                    rows.table
+                    "collector {other} makes a span of this name of {maker} too, and their ids would be the same; give it another"
                 );
                 lint.complain(&at.key("name"), message);
             }
@@ -71,6 +73,12 @@ pub(super) fn together(lint: &mut Lint<'_>, pack: &Pack) {
             }
         }
     }
+}
+
+/// What spans are made of, so that their ids are told apart by their names.
+fn maker(collector: &Collector) -> Option<&str> {
+    let lines = collector.logs.as_ref().map(|_| "log lines");
+    collector.rows.as_ref().map(|rows| rows.table.as_str()).or(lines)
 }
 
 fn of(collector: &At, index: usize, span: &Span) -> At {
@@ -185,11 +193,11 @@ fn attributes(lint: &mut Lint<'_>, span: &Span, at: &At) {
     }
 }
 
-fn columns_exist(lint: &mut Lint<'_>, span: &Span, columns: &[&str], at: &At) {
+fn columns_exist(lint: &mut Lint<'_>, span: &Span, columns: &[&str], place: &str, at: &At) {
     let told: BTreeSet<&str> = span.columns().into_iter().filter(|column| is_column(column)).collect();
     for column in told.into_iter().filter(|column| !columns.contains(column)) {
         let suggestion = did_you_mean(column, columns.iter().copied());
-        lint.complain(at, format!("column `{column}` is not in `columns`{suggestion}"));
+        lint.complain(at, format!("column `{column}` is not {place}{suggestion}"));
     }
 }
 
@@ -314,7 +322,7 @@ mod tests {
     fn only_rows_make_spans_and_names_are_told_apart_in_the_whole_pack() {
         let snapshot = "  - {name: a, snapshot: {sql: select 1 as n}, metrics: [{gauge: plants, help: x, value: n}], \
                         spans: [{name: a, start: n}]}\n";
-        expect(&complaints(snapshot), "spans are made of `rows`, and this collector has `snapshot`");
+        expect(&complaints(snapshot), "spans are made of `rows` and `logs`, and this collector has `snapshot`");
         let of = |name: &str, table: &str, root: bool| {
             format!(
                 "  - {{name: {name}, rows: {{table: {table}, key: id, time: at, columns: {{b: b}}}}, \
