@@ -27,11 +27,12 @@ use tokio::task::JoinHandle;
 use crate::collector::Guard;
 use crate::config::{Settings, SourceSettings};
 use crate::otlp::SpanQueue;
-use crate::schedule::{self, Context, NamesBoard, clock};
+use crate::schedule::{self, Context, Drain, NamesBoard, clock};
+use crate::source::logs::Inlets;
 use crate::state::State;
 use crate::store::{Board, Store};
 use crate::telemetry::metrics::{Metrics, OwnSpans, ReloadOutcome};
-use crate::web::{self, WebState};
+use crate::web::{self, Intake, Serves, WebState};
 
 pub use backfill::{BackfillRequest, backfill};
 pub use check::check;
@@ -105,12 +106,13 @@ pub(crate) struct App {
     sending: sending::Sending,
     address: std::net::SocketAddr,
     pushing: Option<push::Pushing>,
-    web: JoinHandle<()>,
+    inlets: Arc<Inlets>,
+    web: Vec<JoinHandle<()>>,
     stop_web: watch::Sender<bool>,
     reload_requests: mpsc::Receiver<oneshot::Sender<Result<(), Vec<String>>>>,
 }
 
-/// One source that runs.
+/// One source or drain that runs.
 struct Running {
     fingerprint: String,
     task: JoinHandle<()>,
@@ -160,29 +162,61 @@ impl App {
                 view.sources.entry(source.name.as_str().into()).or_default();
             }
         });
+        let inlets = Arc::new(Inlets::new(settings.logs.limits.waiting_bytes));
         let pushing = push::start_push(&settings, store.clone(), metrics.clone(), address, process_start)?;
         let (ask, reload_requests) = mpsc::channel(1);
-        let (stop_web, mut told) = watch::channel(false);
-        let web_state = Arc::new(WebState::new(
-            store,
-            board,
-            metrics,
-            settings.web,
-            Some(reload_hook(ask)),
-            VERSION,
-            Arc::new(clock::now),
-        ));
-        let web = tokio::spawn(async move {
+        let (stop_web, _) = watch::channel(false);
+        let (web_settings, metrics) = (settings.web, context.metrics.clone());
+        let intake = Intake { inlets: inlets.clone(), limits: settings.logs.limits };
+        let serving = |serves: Serves, reload: Option<web::ReloadHook>| {
+            let (store, board) = (context.store.clone(), context.board.clone());
+            let clock = Arc::new(clock::now);
+            let state = WebState::new(store, board, metrics.clone(), web_settings, reload, VERSION, clock);
+            Arc::new(state.with_intake(intake.clone(), serves))
+        };
+        let reload = Some(reload_hook(ask));
+        let mut listening = Vec::new();
+        match settings.logs.listen {
+            Some(place) if !settings.logs.drains.is_empty() => {
+                let drains = TcpListener::bind(place)
+                    .await
+                    .with_context(|| format!("cannot listen at {place} (`logs.listen`)"))?;
+                listening.push((drains, serving(Serves::Drains, None)));
+                listening.push((listener, serving(Serves::AllButDrains, reload)));
+            }
+            _ => listening.push((listener, serving(Serves::All, reload))),
+        }
+        let running = BTreeMap::new();
+        let mut app = App {
+            settings,
+            context,
+            running,
+            sending,
+            address,
+            pushing,
+            inlets,
+            web: Vec::new(),
+            stop_web,
+            reload_requests,
+        };
+        // Drains are open before anybody can knock.
+        app.start_drains();
+        for (listener, state) in listening {
+            let at = listener.local_addr().context("the listening socket has no address")?;
+            let mut told = app.stop_web.subscribe();
             let shutdown = async move {
                 let _ = told.wait_for(|stop| *stop).await;
             };
-            if let Err(error) = web::serve(listener, web_state, shutdown).await {
-                tracing::error!(%error, "the web server ended");
+            if at != address {
+                tracing::info!(address = %at, drains = app.settings.logs.drains.len(), "taking log lines at http://{at}/");
             }
-        });
-        tracing::info!(%address, sources = settings.sources.len(), "serving http://{address}/ and http://{address}/metrics");
-        let running = BTreeMap::new();
-        let mut app = App { settings, context, running, sending, address, pushing, web, stop_web, reload_requests };
+            app.web.push(tokio::spawn(async move {
+                if let Err(error) = web::serve(listener, state, shutdown).await {
+                    tracing::error!(%error, "the web server ended");
+                }
+            }));
+        }
+        tracing::info!(%address, sources = app.settings.sources.len(), "serving http://{address}/ and http://{address}/metrics");
         app.start_sources();
         Ok(app)
     }
@@ -213,7 +247,20 @@ impl App {
         }
     }
 
-    /// Stops some sources and takes back all they showed.
+    /// Starts every configured drain that does not run.
+    fn start_drains(&mut self) {
+        for drain in &self.settings.logs.drains {
+            if self.running.contains_key(&drain.name) {
+                continue;
+            }
+            let (stop, told) = watch::channel(false);
+            let opened = Drain::open(Arc::new(drain.clone()), self.context.clone(), &self.inlets);
+            let task = tokio::spawn(opened.run(told));
+            self.running.insert(drain.name.clone(), Running { fingerprint: drain_fingerprint(drain), task, stop });
+        }
+    }
+
+    /// Stops some sources and drains, and takes back all they showed.
     async fn stop_sources(&mut self, which: impl Fn(&str, &Running) -> bool) {
         let names: Vec<String> =
             self.running.iter().filter(|(name, running)| which(name, running)).map(|(name, _)| name.clone()).collect();
@@ -243,6 +290,8 @@ impl App {
             self.context.metrics.collector(&id.source, &id.pack, &id.collector).remove();
         }
         self.context.metrics.remove_source(source);
+        self.context.metrics.drain(source, false).remove();
+        self.inlets.close(source);
         self.context.store.withdraw_source(source);
     }
 
@@ -260,15 +309,17 @@ impl App {
             || new.state_dir != self.settings.state_dir
             || new.web != self.settings.web
             || new.otlp.fingerprint() != self.settings.otlp.fingerprint()
+            || (new.logs.listen, new.logs.limits) != (self.settings.logs.listen, self.settings.logs.limits)
         {
-            let message = "`listen`, `state_dir`, `web` and `otlp` cannot change while it runs; restart for that. Nothing was changed";
+            let message = "`listen`, `state_dir`, `web`, `otlp`, `logs.listen` and the limits of `logs` cannot change while it runs; restart for that. Nothing was changed";
             tracing::error!("{message}");
             self.context.metrics.reloaded(ReloadOutcome::Refused, seconds());
             return Err(vec![message.to_owned()]);
         }
         let all = shared(&new) != shared(&self.settings);
-        let wanted: BTreeMap<String, String> =
-            new.sources.iter().map(|source| (source.name.clone(), fingerprint(source))).collect();
+        let sources = new.sources.iter().map(|source| (source.name.clone(), fingerprint(source)));
+        let drains = new.logs.drains.iter().map(|drain| (drain.name.clone(), drain_fingerprint(drain)));
+        let wanted: BTreeMap<String, String> = sources.chain(drains).collect();
         self.stop_sources(|name, running| all || wanted.get(name) != Some(&running.fingerprint)).await;
         if all {
             let old = &self.context;
@@ -282,6 +333,7 @@ impl App {
             );
         }
         self.settings = new;
+        self.start_drains();
         self.start_sources();
         self.context.metrics.reloaded(ReloadOutcome::Ok, seconds());
         tracing::info!(sources = self.settings.sources.len(), "the new configuration is in force");
@@ -307,8 +359,9 @@ impl App {
         };
         tokio::join!(self.sending.stop(STOP_WITHIN), pushed);
         self.stop_web.send_replace(true);
-        if tokio::time::timeout(STOP_WITHIN * 2, &mut self.web).await.is_err() {
-            self.web.abort();
+        let ends = tokio::time::timeout(STOP_WITHIN * 2, futures_util::future::join_all(&mut self.web)).await;
+        if ends.is_err() {
+            self.web.iter().for_each(JoinHandle::abort);
         }
         // Whoever reads our output line by line gets the last one.
         let _ = std::io::stdout().flush();
@@ -370,4 +423,8 @@ fn reload_hook(ask: mpsc::Sender<oneshot::Sender<Result<(), Vec<String>>>>) -> w
 
 fn seconds() -> f64 {
     clock::now() as f64 / 1e6
+}
+
+fn drain_fingerprint(drain: &crate::config::DrainSettings) -> String {
+    format!("{drain:?}")
 }

@@ -4,6 +4,7 @@
 //! another. A failure is logged and counted here and nowhere else, and never ends anything.
 
 pub mod clock;
+mod drain;
 mod driver;
 mod gate;
 mod governor;
@@ -35,6 +36,7 @@ use crate::store::{Board, CollectorId, Store};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{Failure, Reason, traces};
 
+pub use drain::Drain;
 use gate::{Gate, Plan};
 use governor::Ran;
 pub use names::NamesBoard;
@@ -71,9 +73,14 @@ pub struct Context {
 impl Context {
     /// Writes what changed, so that it may be shown.
     async fn save(&self, id: &CollectorId, changes: &Changes) -> Result<(), Failure> {
+        self.save_all(&[(&id.to_string(), changes)]).await
+    }
+
+    /// Writes what several collectors changed together.
+    async fn save_all(&self, all: &[(&str, &Changes)]) -> Result<(), Failure> {
         let began = Instant::now();
         let span = trace::persist();
-        let saved = self.state.save(&id.to_string(), changes, clock::now()).instrument(span.clone()).await;
+        let saved = self.state.save_all(all, clock::now()).instrument(span.clone()).await;
         let saved = match saved {
             Ok(()) => {
                 self.metrics.state_written(began.elapsed().as_secs_f64());

@@ -79,6 +79,16 @@ pub struct DrainSettings {
     pub skip: Vec<String>,
 }
 
+impl DrainSettings {
+    /// Whether the configuration leaves a collector out.
+    pub fn skips(&self, pack: &str, collector: &str) -> bool {
+        self.skip.iter().any(|skip| match skip.split_once('/') {
+            Some((of, name)) => of == pack && name == collector,
+            None => skip == pack,
+        })
+    }
+}
+
 /// How lines come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DrainKind {

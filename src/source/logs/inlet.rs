@@ -108,9 +108,10 @@ impl Inlets {
         self.by_path.write().unwrap_or_else(PoisonError::into_inner).insert(path, inlet);
     }
 
-    /// Closes a way.
-    pub fn close(&self, path: &str) {
-        self.by_path.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+    /// Closes the way into a drain.
+    pub fn close(&self, drain: &str) {
+        let mut by_path = self.by_path.write().unwrap_or_else(PoisonError::into_inner);
+        by_path.retain(|_, inlet| inlet.settings.name != drain);
     }
 
     /// Room for so many bytes; none when there is none now.
