@@ -167,7 +167,7 @@ impl App {
         let (ask, reload_requests) = mpsc::channel(1);
         let (stop_web, _) = watch::channel(false);
         let (web_settings, metrics) = (settings.web, context.metrics.clone());
-        let intake = Intake { inlets: inlets.clone(), limits: settings.logs.limits };
+        let intake = Intake::new(inlets.clone(), settings.logs.limits);
         let serving = |serves: Serves, reload: Option<web::ReloadHook>| {
             let (store, board) = (context.store.clone(), context.board.clone());
             let clock = Arc::new(clock::now);
@@ -256,7 +256,7 @@ impl App {
             let (stop, told) = watch::channel(false);
             let opened = Drain::open(Arc::new(drain.clone()), self.context.clone(), &self.inlets);
             let task = tokio::spawn(opened.run(told));
-            self.running.insert(drain.name.clone(), Running { fingerprint: drain_fingerprint(drain), task, stop });
+            self.running.insert(drain.name.clone(), Running { fingerprint: drain.fingerprint(), task, stop });
         }
     }
 
@@ -318,7 +318,7 @@ impl App {
         }
         let all = shared(&new) != shared(&self.settings);
         let sources = new.sources.iter().map(|source| (source.name.clone(), fingerprint(source)));
-        let drains = new.logs.drains.iter().map(|drain| (drain.name.clone(), drain_fingerprint(drain)));
+        let drains = new.logs.drains.iter().map(|drain| (drain.name.clone(), drain.fingerprint()));
         let wanted: BTreeMap<String, String> = sources.chain(drains).collect();
         self.stop_sources(|name, running| all || wanted.get(name) != Some(&running.fingerprint)).await;
         if all {
@@ -423,8 +423,4 @@ fn reload_hook(ask: mpsc::Sender<oneshot::Sender<Result<(), Vec<String>>>>) -> w
 
 fn seconds() -> f64 {
     clock::now() as f64 / 1e6
-}
-
-fn drain_fingerprint(drain: &crate::config::DrainSettings) -> String {
-    format!("{drain:?}")
 }

@@ -35,6 +35,8 @@ Examples:
 
 Environment:
   DATABASE_URL          the database to read when no file names one
+  VERCEL_DRAIN_SECRET   opens a log drain for Vercel at /drains/vercel when there is no file (with VERCEL_DRAIN_VERIFY)
+  ROWMETRY_DRAIN_TOKEN  opens a log drain for anything else at /drains/logs when there is no file
   ROWMETRY_CONFIG       --config          ROWMETRY_LISTEN       --listen
   ROWMETRY_STATE_DIR    --state-dir       ROWMETRY_INTERVAL     --interval
   ROWMETRY_SHARD        --shard

@@ -290,10 +290,7 @@ impl SourceSettings {
 
     /// Whether the configuration leaves a collector out.
     pub fn skips(&self, pack: &str, collector: &str) -> bool {
-        self.skip.iter().any(|skip| match skip.split_once('/') {
-            Some((of, name)) => of == pack && name == collector,
-            None => skip == pack,
-        })
+        is_skipped(&self.skip, pack, collector)
     }
 
     /// A source with every default.
@@ -323,4 +320,12 @@ impl SourceSettings {
             audit_interval: Duration::from_secs(600),
         }
     }
+}
+
+/// Whether a list of packs and of collectors (`pack/collector`) has this one.
+fn is_skipped(skip: &[String], pack: &str, collector: &str) -> bool {
+    skip.iter().any(|skip| match skip.split_once('/') {
+        Some((of, name)) => of == pack && name == collector,
+        None => skip == pack,
+    })
 }

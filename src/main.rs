@@ -162,7 +162,7 @@ fn part(settings: Settings, options: &ShardOptions) -> Settings {
     let Some(shard) = options.shard else { return settings };
     let all = settings.sources.len();
     let settings = settings.shard(shard);
-    if settings.sources.is_empty() {
+    if settings.sources.is_empty() && settings.logs.drains.is_empty() {
         tracing::warn!(
             "shard {shard} has none of the {all} sources: others read them, and there is nothing to do here"
         );

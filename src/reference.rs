@@ -108,7 +108,8 @@ pub fn configuration() -> String {
     page.push_str(
         "`rowmetry --config FILE` or `ROWMETRY_CONFIG=FILE`. Without a file, `DATABASE_URL` is enough; `REDIS_URL`, or \
          `UPSTASH_REDIS_REST_URL` with `UPSTASH_REDIS_REST_TOKEN`, `PGBOUNCER_URL` and `HEALTH_URL` add a Redis, a pooler's \
-         console and a health endpoint. The command line goes before the environment, and that before the file. A full example is [example.yaml](example.yaml); editors complete \
+         console and a health endpoint; `VERCEL_DRAIN_SECRET` (with `VERCEL_DRAIN_VERIFY`) opens a log drain for Vercel at `/drains/vercel`, and \
+         `ROWMETRY_DRAIN_TOKEN` one for anything else at `/drains/logs`. The command line goes before the environment, and that before the file. A full example is [example.yaml](example.yaml); editors complete \
          and check the file with [schema/config.json](schema/config.json).\n\n\
          Any text may hold `${VARIABLE}` or `${VARIABLE:-default}`; `$$` is a dollar sign. Lengths of time are a number and one \
          of `ms`, `s`, `m`, `h`, `d`. `rowmetry check` tells everything that is wrong at once.\n",
@@ -136,6 +137,14 @@ pub fn configuration() -> String {
         ),
         ("`traces` of `otlp`", Some("RawOtlpTraces"), ""),
         ("`metrics` of `otlp`", Some("RawOtlpMetrics"), ""),
+        (
+            "`logs`: whose log lines are taken in",
+            Some("RawLogs"),
+            "A request is answered 200 once its lines are counted for good. The first of several exporters (`--shard 1/3`) has all drains.\n\n",
+        ),
+        ("`drains` of `logs`", Some("RawDrain"), "A list.\n\n"),
+        ("`signature` of a drain", Some("RawSignature"), ""),
+        ("`fields` of a drain", Some("RawFields"), ""),
     ] {
         let of = name.map_or(&schema, |name| &schema["$defs"][name]);
         let _ = write!(page, "\n## {title}\n\n{words}| Setting | Kind | Default | Meaning |\n|---|---|---|---|\n");
@@ -147,7 +156,7 @@ pub fn configuration() -> String {
                 _ => String::new(),
             };
             let meaning = property["description"].as_str().unwrap_or_default();
-            row(&mut page, [&code(key), &words_of(property), &default, meaning]);
+            row(&mut page, [&code(key), &words_of(property, &schema), &default, meaning]);
         }
     }
     page
@@ -214,7 +223,14 @@ fn kind(metric: &Metric) -> &'static str {
 }
 
 /// The kind of a setting's value, in words.
-fn words_of(property: &Json) -> String {
+fn words_of(property: &Json, root: &Json) -> String {
+    if let Some(choices) = property["anyOf"].as_array() {
+        let choices = choices.iter().filter(|choice| choice["type"] != "null");
+        return choices.map(|choice| words_of(choice, root)).collect::<Vec<_>>().join(" or ");
+    }
+    if let Some(name) = property["$ref"].as_str().and_then(|reference| reference.strip_prefix("#/$defs/")) {
+        return words_of(&root["$defs"][name], root);
+    }
     if property["pattern"].as_str() == Some(crate::duration::PATTERN) {
         return "time".into();
     }
@@ -289,7 +305,11 @@ mod tests {
         let overrides = crate::config::Overrides { config: Some(path), ..Default::default() };
         let variable = |name: &str| match name {
             "DATABASE_URL" => Some("postgres://rowmetry:x@db.example/shop".to_owned()),
-            "UPSTASH_REDIS_REST_TOKEN" => Some("x".to_owned()),
+            "UPSTASH_REDIS_REST_TOKEN"
+            | "VERCEL_DRAIN_SECRET"
+            | "VERCEL_DRAIN_VERIFY"
+            | "DRAIN_TOKEN"
+            | "DRAIN_SECRET" => Some("x".to_owned()),
             _ => None,
         };
         if let Err(errors) = crate::config::load(&overrides, &variable) {
@@ -311,9 +331,21 @@ mod tests {
     fn every_setting_is_in_the_example_and_has_a_meaning() {
         let example = committed("example.yaml");
         let schema = schemars::schema_for!(RawConfig).to_value();
-        let parts =
-            ["RawSource", "RawLimits", "RawWeb", "RawBudget", "RawIdle", "RawOtlp", "RawOtlpTraces", "RawOtlpMetrics"]
-                .map(|name| &schema["$defs"][name]);
+        let parts = [
+            "RawSource",
+            "RawLimits",
+            "RawWeb",
+            "RawBudget",
+            "RawIdle",
+            "RawOtlp",
+            "RawOtlpTraces",
+            "RawOtlpMetrics",
+            "RawLogs",
+            "RawDrain",
+            "RawSignature",
+            "RawFields",
+        ]
+        .map(|name| &schema["$defs"][name]);
         for (key, property) in
             parts.into_iter().chain([&schema]).flat_map(|of| of["properties"].as_object().into_iter().flatten())
         {

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::raw::{RawConfig, RawSource};
-use super::{Settings, fill, validate};
+use super::raw::{RawConfig, RawDrain, RawSource};
+use super::{DrainKind, Settings, fill, validate};
 use crate::pack::{self, Pack, PackErrors, Reads};
 use crate::yaml::{self, Complaint, Node, Value};
 
@@ -59,6 +59,11 @@ pub fn load(overrides: &Overrides, variable: &dyn Fn(&str) -> Option<String>) ->
             Ok(sources) => draft.raw.sources.extend(sources),
             Err(ConfigErrors(complaints)) => draft.complaints.extend(complaints),
         }
+    }
+    if overrides.config.is_none() {
+        let (drains, complaints) = drains_from_environment(variable, &draft.raw.sources);
+        draft.raw.logs.drains.extend(drains);
+        draft.complaints.extend(complaints);
     }
     let packs = packs(&mut draft);
     validate::settings(draft, packs, overrides, variable).map_err(ConfigErrors)
@@ -210,6 +215,64 @@ fn sources_from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result
         }
     }
     if complaints.is_empty() { Ok(sources) } else { Err(ConfigErrors(complaints)) }
+}
+
+/// A variable that opens a drain.
+struct DrainVariable {
+    /// The variable of its secret or token: nobody else may post there.
+    name: &'static str,
+    /// The variable of the code that is asked for when the drain is made.
+    verify: Option<&'static str>,
+    /// The name of the drain, which is posted to at `/drains/` and this.
+    drain: &'static str,
+    kind: DrainKind,
+}
+
+/// The drains that variables open.
+const ENVIRONMENT_DRAINS: [DrainVariable; 2] = [
+    DrainVariable {
+        name: "VERCEL_DRAIN_SECRET",
+        verify: Some("VERCEL_DRAIN_VERIFY"),
+        drain: "vercel",
+        kind: DrainKind::Vercel,
+    },
+    DrainVariable { name: "ROWMETRY_DRAIN_TOKEN", verify: None, drain: "logs", kind: DrainKind::Http },
+];
+
+/// They follow the database that a variable names, since nothing else could say which packs count their lines.
+fn drains_from_environment(
+    variable: &dyn Fn(&str) -> Option<String>,
+    sources: &[RawSource],
+) -> (Vec<RawDrain>, Vec<Complaint>) {
+    let given = |name: &str| variable(name).filter(|text| !text.trim().is_empty()).map(SecretString::from);
+    let mut drains = Vec::new();
+    let mut complaints = Vec::new();
+    let is_database = |source: &RawSource| source.name == ENVIRONMENT_SOURCES[0].source;
+    let has_database = sources.iter().any(is_database);
+    for DrainVariable { name, verify, drain, kind } in ENVIRONMENT_DRAINS {
+        let Some(held) = given(name) else {
+            if let Some(verify) = verify.filter(|verify| given(verify).is_some()) {
+                complaints.push(complaint(ENVIRONMENT, verify, format!("its secret is missing: set {name} too")));
+            }
+            continue;
+        };
+        if !has_database {
+            let message = "nothing says which packs count these lines: set DATABASE_URL too, or name them by `packs` of a drain in a \
+                           file given by --config";
+            complaints.push(complaint(ENVIRONMENT, name, message.to_owned()));
+            continue;
+        }
+        let (secret, token) = if kind == DrainKind::Vercel { (Some(held), None) } else { (None, Some(held)) };
+        drains.push(RawDrain {
+            name: drain.into(),
+            kind: Some(kind.as_str().into()),
+            secret,
+            token,
+            verify: verify.and_then(given),
+            ..RawDrain::default()
+        });
+    }
+    (drains, complaints)
 }
 
 fn one(file: &str, message: String) -> ConfigErrors {

@@ -6,9 +6,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::pack::Stream;
+use crate::pack::{Collector, Stream};
+
+/// The header in which Vercel signs ("Securing your Drains" of its documentation).
+pub const VERCEL_SIGNATURE: &str = "x-vercel-signature";
 
 /// Everything that is decided about log lines.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +22,14 @@ pub struct LogSettings {
     pub limits: IntakeLimits,
     /// The drains.
     pub drains: Vec<DrainSettings>,
+}
+
+impl LogSettings {
+    /// Everything that is decided, to be compared. It holds secrets, so it is never printed.
+    pub fn fingerprint(&self) -> String {
+        let drains: Vec<String> = self.drains.iter().map(DrainSettings::fingerprint).collect();
+        format!("{:?} {:?} {drains:?}", self.listen, self.limits)
+    }
 }
 
 /// Bounds on what arrives.
@@ -80,12 +91,49 @@ pub struct DrainSettings {
 }
 
 impl DrainSettings {
+<<<<<<< HEAD
     /// Whether the configuration leaves a collector out.
     pub fn skips(&self, pack: &str, collector: &str) -> bool {
         self.skip.iter().any(|skip| match skip.split_once('/') {
             Some((of, name)) => of == pack && name == collector,
             None => skip == pack,
         })
+=======
+    /// A drain with every default, that anybody may post to.
+    pub fn new(name: impl Into<String>, kind: DrainKind) -> Self {
+        let name = name.into();
+        let stream = if kind == DrainKind::Supabase { Stream::Postgres } else { Stream::Application };
+        DrainSettings {
+            path: if kind.is_posted() { format!("/drains/{name}") } else { String::new() },
+            name,
+            kind,
+            auth: DrainAuth::default(),
+            file: None,
+            fields: RecordFields::default(),
+            streams: vec![stream],
+            database: None,
+            packs: None,
+            skip: Vec::new(),
+        }
+    }
+
+    /// Whether it runs a collector of a pack that applies: one of log lines, of a stream that it brings, that is not left out.
+    pub fn runs(&self, pack: &str, collector: &Collector) -> bool {
+        let brings = collector.logs.as_ref().is_some_and(|logs| self.streams.contains(&logs.stream));
+        brings && !self.skips(pack, &collector.name)
+    }
+
+    /// Whether the configuration leaves a collector out.
+    pub fn skips(&self, pack: &str, collector: &str) -> bool {
+        super::is_skipped(&self.skip, pack, collector)
+    }
+
+    /// Everything that is decided of it, to be compared. It holds secrets, so it is never printed.
+    pub fn fingerprint(&self) -> String {
+        let DrainAuth { token, signature, verify, .. } = &self.auth;
+        let secrets = [token.as_ref(), signature.as_ref().map(|of| &of.secret), verify.as_ref()];
+        format!("{self:?} {:?}", secrets.map(|secret| secret.map(ExposeSecret::expose_secret)))
+>>>>>>> config
     }
 }
 
@@ -121,6 +169,16 @@ impl DrainKind {
             DrainKind::File => "file",
             DrainKind::Stdin => "stdin",
         }
+    }
+
+    /// The kind of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+
+    /// Whether nothing is known of its records but what `fields` say.
+    pub const fn is_generic(self) -> bool {
+        matches!(self, DrainKind::Http | DrainKind::File | DrainKind::Stdin)
     }
 
     /// Whether it is posted to.

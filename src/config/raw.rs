@@ -3,6 +3,7 @@
 //! The JSON Schema for editors and the reference of all settings are made of these types, so a default that is
 //! written here must be the one that [`super::Settings`] has; a test compares them. Nothing is checked here but shape.
 
+mod logs;
 mod otlp;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::Deserialize;
 
 use crate::duration::Text as Duration;
 
+pub use logs::{RawDrain, RawFields, RawLogs, RawSignature};
 pub use otlp::{RawOtlp, RawOtlpMetrics, RawOtlpReceiver, RawOtlpTraces};
 
 /// Rowmetry's configuration. Text may hold `${VARIABLE}` or `${VARIABLE:-default}`; `$$` is a dollar sign.
@@ -41,6 +43,8 @@ pub struct RawConfig {
     pub web: RawWeb,
     /// What is sent by OTLP: traces, and metrics where they are to be pushed.
     pub otlp: RawOtlp,
+    /// Whose log lines are taken in and counted.
+    pub logs: RawLogs,
     /// Settings for every source that does not say otherwise itself.
     pub defaults: RawReading,
     /// What is read: databases, Redis, poolers, health endpoints. Without any, the environment says: `DATABASE_URL`, `REDIS_URL`

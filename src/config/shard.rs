@@ -41,13 +41,23 @@ impl fmt::Display for Shard {
 
 impl Settings {
     /// The same settings with the sources that one of several exporters reads. Each source is read by exactly one, and its series
-    /// have the same labels whichever it is.
+    /// have the same labels whichever it is. The first has all drains, so that who posts there finds one address; where the packs of a
+    /// drain's database are named, they are named for the drain too, for the database may be read by another.
     #[must_use]
     pub fn shard(mut self, shard: Shard) -> Settings {
         let all = self.sources.clone();
         for source in &mut self.sources {
             let alike = all.iter().filter(|other| other.upstream.reads() == source.upstream.reads());
             source.labelled = alike.count() > 1;
+        }
+        if shard.index.get() == 1 {
+            for drain in self.logs.drains.iter_mut().filter(|drain| drain.packs.is_none()) {
+                let database = all.iter().find(|source| Some(&source.name) == drain.database.as_ref());
+                drain.packs = database.and_then(|database| database.packs.clone());
+            }
+        } else {
+            self.logs.listen = None;
+            self.logs.drains.clear();
         }
         self.sources.retain(|source| place(leader(source, &all), shard.count) == shard.index.get());
         self

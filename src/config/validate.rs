@@ -2,6 +2,7 @@
 //!
 //! A value is repeated in a message only as the file has it, never as a variable filled it, and never a URL.
 
+mod logs;
 mod otlp;
 mod terms;
 
@@ -42,6 +43,7 @@ pub(super) fn settings(
     let mut check = Check { file, tree, complaints, partial, packs, overrides };
     let mut settings = check.all(&raw);
     settings.otlp = check.otlp(&raw.otlp, variable);
+    settings.logs = check.logs(&raw, &settings.sources);
     let mut complaints = check.complaints;
     let found = complaints.split_off(told);
     complaints
@@ -145,10 +147,10 @@ impl Check<'_> {
     }
 
     fn sources(&mut self, raw: &RawConfig) -> Vec<SourceSettings> {
-        if raw.sources.is_empty() && !self.partial {
+        if raw.sources.is_empty() && raw.logs.drains.is_empty() && !self.partial {
             self.complain(
                 &["sources"],
-                "there is nothing to read; set DATABASE_URL, or name a database under `sources` in a file given by --config",
+                "there is nothing to read; set DATABASE_URL, or name a database under `sources`, or a drain under `logs`, in a file given by --config",
             );
         }
         let mut names = BTreeSet::new();
@@ -181,7 +183,9 @@ impl Check<'_> {
         let placeholder = (Upstream::Database(System::Postgres), SecretString::from(""));
         let (upstream, url) = address.clone().unwrap_or(placeholder);
         let mut settings = SourceSettings::new(&raw.name, upstream, url);
-        settings.token = self.token(index, raw);
+        let at_source = ["sources", index];
+        settings.token =
+            self.secret(&at_source, ["token", "token_file"], raw.token.as_ref(), raw.token_file.as_deref());
         settings.ca_file = raw.ca_file.as_ref().map(PathBuf::from);
         if settings.ca_file.as_ref().is_some_and(|file| !file.is_file()) {
             self.complain(&["sources", index, "ca_file"], "there is no such file; name one with certificates in PEM");
@@ -212,12 +216,7 @@ impl Check<'_> {
         self.pack_names(settings.packs.as_deref().unwrap_or_default(), &at(own.packs.is_some(), "packs"));
         settings.skip = own.skip.clone().or_else(|| defaults.skip.clone()).unwrap_or_default();
         let skip_at = at(own.skip.is_some(), "skip");
-        for (number, name) in settings.skip.iter().enumerate() {
-            if self.packs.iter().flatten().any(|pack| pack.app == *name) {
-                continue;
-            }
-            self.collector_name(name, &extended(&skip_at, &number.to_string()));
-        }
+        self.skip_names(&settings.skip, &skip_at);
         let intervals_at = at(own.intervals.is_some(), "intervals");
         for (name, text) in own.intervals.as_ref().or(defaults.intervals.as_ref()).into_iter().flatten() {
             let path = extended(&intervals_at, name);
@@ -251,48 +250,60 @@ impl Check<'_> {
         address.map(|_| settings)
     }
 
-    fn token(&mut self, index: &str, raw: &RawSource) -> Option<SecretString> {
-        match (&raw.token, &raw.token_file) {
+    /// What a setting holds, or the file that another names. Either is empty only by mistake.
+    fn secret(
+        &mut self,
+        at: &[&str],
+        [key, file_key]: [&str; 2],
+        held: Option<&SecretString>,
+        file: Option<&str>,
+    ) -> Option<SecretString> {
+        let (place, text) = match (held, file) {
             (Some(_), Some(_)) => {
-                self.complain(&["sources", index, "token_file"], "both `token` and `token_file` are given; keep one");
-                None
+                let path: Vec<&str> = at.iter().copied().chain([file_key]).collect();
+                self.complain(&path, format!("both `{key}` and `{file_key}` are given; keep one"));
+                return None;
             }
-            (Some(token), None) => self.token_of(index, "token", token.expose_secret()),
+            (Some(held), None) => (key, held.expose_secret().to_owned()),
             (None, Some(file)) => match std::fs::read_to_string(file) {
-                Ok(text) => self.token_of(index, "token_file", &text),
+                Ok(text) => (file_key, text),
                 Err(error) => {
-                    self.complain(&["sources", index, "token_file"], format!("the file cannot be read: {error}"));
-                    None
+                    let path: Vec<&str> = at.iter().copied().chain([file_key]).collect();
+                    self.complain(&path, format!("the file cannot be read: {error}"));
+                    return None;
                 }
             },
-            (None, None) => None,
-        }
-    }
-
-    /// What stands around a token is of the file or of the variable that held it. None of it fits into a header.
-    fn token_of(&mut self, index: &str, key: &str, text: &str) -> Option<SecretString> {
-        let token = text.trim();
-        if token.is_empty() {
-            self.complain(&["sources", index, key], "the token is empty; write it, or remove the setting");
+            (None, None) => return None,
+        };
+        // What stands around it is of the file or of the variable that held it, and none of it fits into a header.
+        let text = text.trim();
+        if text.is_empty() {
+            let path: Vec<&str> = at.iter().copied().chain([place]).collect();
+            self.complain(&path, format!("the {key} is empty; write it, or remove the setting"));
             return None;
         }
-        Some(SecretString::from(token))
+        Some(SecretString::from(text))
     }
 
     /// A source that names its database must name one that is there.
     fn links(&mut self, raw: &RawConfig, sources: &[SourceSettings]) {
         for (index, source) in raw.sources.iter().enumerate() {
             let Some(name) = &source.database else { continue };
-            let index = index.to_string();
-            let path = ["sources", &index, "database"];
-            match sources.iter().find(|other| other.name == *name) {
-                Some(other) if other.upstream.database().is_some() => {}
-                Some(_) => self.complain(&path, "this source is no database"),
-                None if sources.len() < raw.sources.len() => {}
-                None => {
-                    let suggestion = did_you_mean(name, sources.iter().map(|other| other.name.as_str()));
-                    self.complain(&path, format!("there is no source {}{suggestion}", quoted(name)));
-                }
+            let path = ["sources".to_owned(), index.to_string(), "database".to_owned()];
+            self.link(&path, name, sources, sources.len() == raw.sources.len());
+        }
+    }
+
+    /// `all_are_there`: no source is amiss, so that one which is not among them is not in the file either.
+    fn link(&mut self, path: &[String], name: &str, sources: &[SourceSettings], all_are_there: bool) {
+        match sources.iter().find(|other| other.name == name) {
+            Some(other) if other.upstream.database().is_some() => {}
+            Some(_) => self.complain(&strs(path), "this source is no database"),
+            None if !all_are_there => {}
+            None => {
+                let suggestion = did_you_mean(name, sources.iter().map(|other| other.name.as_str()));
+                let shown = self.shown(path, name);
+                self.complain(&strs(path), format!("there is no source {}{suggestion}", quoted(&shown)));
             }
         }
     }
@@ -351,6 +362,16 @@ impl Check<'_> {
             let path = extended(path, &number.to_string());
             let message = no_pack(&self.shown(&path, name), &packs);
             self.complain(&strs(&path), &message);
+        }
+    }
+
+    /// Packs as a whole, or collectors of theirs.
+    fn skip_names(&mut self, names: &[String], path: &[String]) {
+        for (number, name) in names.iter().enumerate() {
+            if self.packs.iter().flatten().any(|pack| pack.app == *name) {
+                continue;
+            }
+            self.collector_name(name, &extended(path, &number.to_string()));
         }
     }
 
