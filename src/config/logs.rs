@@ -91,14 +91,6 @@ pub struct DrainSettings {
 }
 
 impl DrainSettings {
-<<<<<<< HEAD
-    /// Whether the configuration leaves a collector out.
-    pub fn skips(&self, pack: &str, collector: &str) -> bool {
-        self.skip.iter().any(|skip| match skip.split_once('/') {
-            Some((of, name)) => of == pack && name == collector,
-            None => skip == pack,
-        })
-=======
     /// A drain with every default, that anybody may post to.
     pub fn new(name: impl Into<String>, kind: DrainKind) -> Self {
         let name = name.into();
@@ -133,7 +125,6 @@ impl DrainSettings {
         let DrainAuth { token, signature, verify, .. } = &self.auth;
         let secrets = [token.as_ref(), signature.as_ref().map(|of| &of.secret), verify.as_ref()];
         format!("{self:?} {:?}", secrets.map(|secret| secret.map(ExposeSecret::expose_secret)))
->>>>>>> config
     }
 }
 

@@ -15,6 +15,7 @@ mod harness;
 mod imports;
 mod keys;
 mod lifecycle;
+mod lines;
 mod otlp_push;
 mod otlp_receivers;
 mod otlp_transport;

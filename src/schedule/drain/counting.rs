@@ -108,8 +108,7 @@ impl Counting {
         let mut collectors = Vec::new();
         for pack in &packs {
             for definition in &pack.collectors {
-                let of_stream = definition.logs.as_ref().is_some_and(|logs| settings.streams.contains(&logs.stream));
-                if of_stream && !settings.skips(&pack.app, &definition.name) {
+                if settings.runs(&pack.app, definition) {
                     let one = One::load(settings, context, pack, definition, cursor.last_line.is_some(), now).await?;
                     collectors.extend(one);
                 }

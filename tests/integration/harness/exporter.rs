@@ -94,6 +94,13 @@ impl Setup {
         self
     }
 
+    /// No source at all: lines of logs are taken in, as `logs` says in YAML on one line.
+    pub fn of_logs(logs: &str) -> Setup {
+        let mut setup = Setup::of("");
+        setup.sources.clear();
+        setup.with("logs", logs)
+    }
+
     /// The state directory.
     pub fn state_dir(&self) -> PathBuf {
         self.folder.path().join("state")
@@ -105,7 +112,9 @@ impl Setup {
         for (key, value) in &self.settings {
             yaml.push_str(&format!("{key}: {value}\n"));
         }
-        yaml.push_str("sources:\n");
+        if !self.sources.is_empty() {
+            yaml.push_str("sources:\n");
+        }
         for source in &self.sources {
             for (index, (key, value)) in source.iter().enumerate() {
                 yaml.push_str(&format!("  {} {key}: {value}\n", if index == 0 { "-" } else { " " }));
@@ -167,6 +176,11 @@ impl Exporter {
             panic!("the exporter ended with {status}");
         }
         http::get(self.setup.address, path, &[("Accept", accept)]).await
+    }
+
+    /// POST of a body.
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply, String> {
+        http::post(self.setup.address, path, headers, body).await
     }
 
     /// The text exposition, read.

@@ -39,12 +39,30 @@ pub async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> R
     request(address, "GET", path, headers, PATIENCE).await
 }
 
-/// One request, answered within `patience` as a whole.
+/// One request without a body, answered within `patience` as a whole.
 pub async fn request(
     address: SocketAddr,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
+    patience: Duration,
+) -> Result<Reply, String> {
+    exchange(address, method, path, headers, &[], patience).await
+}
+
+/// POST of a body.
+pub async fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply, String> {
+    let length = body.len().to_string();
+    let headers: Vec<_> = headers.iter().copied().chain([("Content-Length", length.as_str())]).collect();
+    exchange(address, "POST", path, &headers, body, PATIENCE).await
+}
+
+async fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
     patience: Duration,
 ) -> Result<Reply, String> {
     let exchange = async {
@@ -55,6 +73,7 @@ pub async fn request(
         }
         head.push_str("\r\n");
         stream.write_all(head.as_bytes()).await?;
+        stream.write_all(body).await?;
         let mut reply = Vec::new();
         stream.read_to_end(&mut reply).await?;
         Ok::<_, std::io::Error>(reply)

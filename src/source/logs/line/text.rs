@@ -1,0 +1,81 @@
+//! The text of a line: without colours, cut to its bound, and taken apart where one text holds several lines.
+//!
+//! What it says is not looked at.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use anstream::adapter::strip_str;
+
+/// The text without colours and control characters (newline and tab stay), and without white space at its end.
+pub fn clean(text: String) -> String {
+    let mut text = match needs_cleaning(text.as_bytes()) {
+        false => text,
+        true => without_colours(&text).chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect(),
+    };
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// Cuts a text to so many bytes, at the beginning of a character. Tells whether it had more.
+pub fn cut(text: &mut String, bytes: usize) -> bool {
+    let is_longer = text.len() > bytes;
+    if is_longer {
+        text.truncate(text.floor_char_boundary(bytes));
+    }
+    is_longer
+}
+
+/// Whether a line goes on with the message of the line before: it is empty, begins with white space or a closing bracket, or is
+/// one of a stack trace (`at …`, `Caused by …`).
+pub fn continues(line: &str) -> bool {
+    let line: Cow<'_, str> = if line.starts_with('\u{1b}') { without_colours(line).into() } else { line.into() };
+    match line.chars().next() {
+        None => true,
+        Some(first) => {
+            first.is_whitespace()
+                || matches!(first, '}' | ']' | ')')
+                || line.starts_with("at ")
+                || line.starts_with("Caused by")
+        }
+    }
+}
+
+/// The messages of a text, each with the lines that go on with it. Only the first may begin as a continuation, of what
+/// another record brought. Empty lines at the beginning belong to nothing.
+pub fn messages(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let blank = text.len() - text.trim_start().len();
+    let mut at = text[..blank].rfind('\n').map_or(0, |end| end + 1);
+    std::iter::from_fn(move || {
+        let begin = at;
+        if begin >= text.len() {
+            return None;
+        }
+        while let Some(end) = memchr::memchr(b'\n', &text.as_bytes()[at..]) {
+            at += end + 1;
+            if !continues(text[at..].split('\n').next().unwrap_or_default()) {
+                return Some(begin..begin + text[begin..at].trim_end().len());
+            }
+        }
+        at = text.len();
+        Some(begin..begin + text[begin..].trim_end().len())
+    })
+}
+
+/// Whether this is rather bytes of something else than a line of text: it has control characters that no terminal takes, or
+/// much of it was no UTF-8.
+pub fn is_noise(text: &str) -> bool {
+    let is_odd = |byte: &u8| *byte < 0x20 && !matches!(byte, 0x07..=0x0d | 0x1b);
+    text.bytes().any(|byte| is_odd(&byte)) || text.matches('\u{fffd}').count() * 8 > text.len()
+}
+
+/// Whether there may be something to take out: control characters are below 0x20, 0x7f, and those that begin with 0xc2.
+fn needs_cleaning(text: &[u8]) -> bool {
+    text.iter().any(|byte| (*byte < 0x20 && *byte != b'\n' && *byte != b'\t') || *byte == 0x7f || *byte == 0xc2)
+}
+
+fn without_colours(text: &str) -> String {
+    let mut made = String::with_capacity(text.len());
+    made.extend(strip_str(text));
+    made
+}
