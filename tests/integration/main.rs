@@ -16,6 +16,7 @@ mod imports;
 mod keys;
 mod lifecycle;
 mod lines;
+mod log_lines_b;
 mod otlp_push;
 mod otlp_receivers;
 mod otlp_transport;
