@@ -3,7 +3,11 @@
 CARGO ?= cargo
 BIN = target/debug/rowmetry
 
-.PHONY: all build release check advisories test bench docs demo
+# Seconds for which each target of `make fuzz` is run, and which are.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
+
+.PHONY: all build release check advisories test fuzz bench docs demo
 
 all: check test
 
@@ -38,6 +42,22 @@ target/.deny-installed:
 test:
 	tests/install.sh
 	INSTA_UPDATE=no $(CARGO) test
+
+# Looks for bytes that a drain must not be sent: a minute for each of the readers of bodies and lines, after a first build of some
+# minutes. It begins with fuzz/seeds and goes on with what it found before (fuzz/corpus). What breaks a reader ends it, and is left in
+# fuzz/artifacts. The instruments are the compiler's own, but behind a switch; without sanitizers, since there is no unsafe code.
+fuzz: target/.fuzz-installed
+	@set -e; for target in $(FUZZ_TARGETS); do \
+		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		mkdir -p fuzz/corpus/$$target; \
+		cp fuzz/seeds/$$target/* fuzz/corpus/$$target/; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none --codegen-units 16 $$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 -verbosity=0; \
+	done
+
+target/.fuzz-installed:
+	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked
+	@mkdir -p target && touch $@
 
 # About eleven minutes. It prints figures and asserts none; ROWMETRY_BENCH_ROWS=1000000 is quicker, and
 # ROWMETRY_BENCH_ONLY=spans,tracing runs those parts of `system` alone: memory, applications, presence, scrapes, catching_up, share,

@@ -81,6 +81,15 @@ impl LineForm {
             && self.contains.is_none()
             && self.pattern.is_none()
     }
+
+    /// Whether its rows have such a column of their own: one of `columns`, a capture, or what every line has.
+    pub fn has_column(&self, name: &str) -> bool {
+        self.columns.contains_key(name)
+            || ["level", "time"].contains(&name)
+            || self.pattern.as_ref().is_some_and(|pattern| {
+                [format!("(?P<{name}>"), format!("(?<{name}>")].iter().any(|group| pattern.contains(group))
+            })
+    }
 }
 
 /// What a field is to be: a value, or one of several. A text is also a number of the same digits; `"*"` is any value but null.
@@ -192,15 +201,4 @@ pub struct Runs {
     /// Columns of the row of a run that never ended.
     #[serde(default)]
     pub lost: BTreeMap<String, String>,
-}
-
-impl LineForm {
-    /// Whether its rows have such a column of their own: one of `columns`, a capture, or what every line has.
-    pub fn has_column(&self, name: &str) -> bool {
-        self.columns.contains_key(name)
-            || ["level", "time"].contains(&name)
-            || self.pattern.as_ref().is_some_and(|pattern| {
-                [format!("(?P<{name}>"), format!("(?<{name}>")].iter().any(|group| pattern.contains(group))
-            })
-    }
 }

@@ -28,6 +28,11 @@ pub fn format_time(micros: Micros) -> String {
     stamp.strftime("%Y-%m-%d %H:%M:%S.%3f").to_string()
 }
 
+/// Writes `2026-11-21T02:53:18.123456Z`, which [`parse_time`] reads back to the microsecond. None far outside of any calendar.
+pub fn format_exact(micros: Micros) -> Option<String> {
+    Timestamp::from_microsecond(micros).ok().map(|stamp| format!("{stamp:.6}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +60,10 @@ mod tests {
             assert_eq!(parse_time(text), None, "{text}");
         }
         assert_eq!(format_time(MOMENT), "2026-11-21 02:53:18.123");
+        assert_eq!(format_exact(MOMENT + 4).as_deref(), Some("2026-11-21T02:53:18.123004Z"));
+        for micros in [0, -1, MOMENT, 253_402_207_200_000_000, -377_705_023_201_000_000] {
+            assert_eq!(format_exact(micros).as_deref().and_then(parse_time), Some(micros));
+        }
+        assert_eq!(format_exact(Micros::MAX), None);
     }
 }

@@ -110,9 +110,11 @@ fn deliveries(random: &mut fastrand::Rng) -> (Vec<String>, BTreeMap<String, f64>
         });
     }
     let mut order: Vec<(usize, usize)> = (0..batches.len()).map(|at| (at + random.usize(0..APART), at)).collect();
-    let again: Vec<(usize, usize)> =
-        order.iter().filter(|_| random.u8(0..5) == 0).map(|(_, at)| (at + random.usize(0..40), *at)).collect();
-    order.extend(again);
+    for at in 0..batches.len() {
+        if random.u8(0..5) == 0 {
+            order.push((at + random.usize(0..40), at));
+        }
+    }
     order.sort();
     (order.into_iter().map(|(_, at)| batches[at].clone()).collect(), truth)
 }

@@ -4,10 +4,7 @@
 
 mod form;
 
-use std::collections::BTreeSet;
-
 use super::{At, Lint, is_column, used_columns};
-use crate::pack::expression;
 use crate::pack::logs::{Column, Expected, LineForm, Logs, RunPart, Runs, Scalar};
 use crate::pack::{Collector, Metric, OneOrMany};
 use crate::yaml::did_you_mean;
@@ -131,7 +128,7 @@ fn runs(lint: &mut Lint<'_>, logs: &Logs, runs: &Runs, used: &[&str], at: &At) {
         }
     }
     for (index, line) in logs.lines.iter().enumerate().filter(|(_, line)| line.run.is_some() && !line.skip) {
-        if !has(line, &runs.id) {
+        if !line.has_column(&runs.id) {
             let known = line.columns.keys().map(String::as_str);
             let suggestion = did_you_mean(&runs.id, known);
             let message = format!(
@@ -156,46 +153,28 @@ fn runs(lint: &mut Lint<'_>, logs: &Logs, runs: &Runs, used: &[&str], at: &At) {
     }
 }
 
-/// Whether lines of the form have the column.
-fn has(line: &LineForm, column: &str) -> bool {
-    let is_capture = || {
-        let pattern = line.pattern.as_deref().and_then(|pattern| expression::compile(pattern).ok());
-        pattern.is_some_and(|pattern| pattern.capture_names().flatten().any(|name| name == column))
-    };
-    OF_EVERY_LINE.contains(&column) || line.columns.contains_key(column) || is_capture()
-}
-
-/// How many runs are under way is told by a gauge, and has the labels of their beginnings.
+/// How many runs are under way is told by a gauge without labels.
 fn in_flight(lint: &mut Lint<'_>, logs: &Logs, metric: &Metric, at: &At) {
     if logs.runs.is_none() {
         return;
     }
     let at = At { place: format!("{}: metric {}", at.place, metric.name()), ..at.clone() };
-    if metric.labels.iter().any(|label| label.column() == IN_FLIGHT) {
+    let is_value = metric.value.as_deref() == Some(IN_FLIGHT);
+    if !is_value && metric.labels.iter().any(|label| label.column() == IN_FLIGHT) {
         lint.complain(
             &at.key("labels"),
             "`in_flight` is a number of runs and no label; make it the `value` of a gauge",
         );
     }
-    if metric.value.as_deref() != Some(IN_FLIGHT) {
+    if !is_value {
         return;
     }
     if metric.gauge.is_none() {
         lint.complain(&at.key("value"), "`in_flight` says how things stand; make it a gauge");
         return;
     }
-    let starts: Vec<&LineForm> = logs.lines.iter().filter(|line| line.run == Some(RunPart::Start)).collect();
-    let is_of_start = |column: &str| starts.iter().any(|line| has(line, column));
-    let unknown: BTreeSet<&str> = metric
-        .labels
-        .iter()
-        .map(|label| label.column())
-        .filter(|column| *column != IN_FLIGHT && !is_of_start(column))
-        .collect();
-    for column in unknown.into_iter().filter(|_| !starts.is_empty()) {
-        let message = format!(
-            "no form with `run: start` has column `{column}`, and of a run that has not ended nothing else is known"
-        );
+    if !metric.labels.is_empty() {
+        let message = "of runs that have not ended only their number is known; remove the labels";
         lint.complain(&at.key("labels"), message);
     }
 }
