@@ -3,6 +3,7 @@
 //! It asks the sources, and makes a report that can be printed. It counts nothing, keeps no state, and repeats neither
 //! a row's content nor a secret.
 
+pub mod drains;
 pub mod estimate;
 mod role;
 pub mod spend;
@@ -21,6 +22,7 @@ use crate::source::keyspace::keys::KeysSettings;
 use crate::source::{Examination, Opened, RowsQuery, SAMPLE_ROWS, Wanted};
 use crate::telemetry::{Failure, Reason, State};
 
+pub use drains::DrainReport;
 pub use estimate::{PersonalData, SeriesEstimate};
 pub use spend::SpendReport;
 
@@ -29,6 +31,8 @@ pub use spend::SpendReport;
 pub struct Report {
     /// Every source, in the order of the configuration.
     pub sources: Vec<SourceReport>,
+    /// Every drain, in the order of the configuration.
+    pub drains: Vec<DrainReport>,
     /// What is sent by OTLP.
     pub otlp: OtlpReport,
 }
@@ -142,7 +146,7 @@ impl Report {
             source.failure.is_some()
                 || source.packs.is_empty()
                 || source.packs.iter().flat_map(|pack| &pack.collectors).any(CollectorReport::is_stopped)
-        })
+        }) || self.drains.iter().any(DrainReport::is_stopped)
     }
 
     /// The report for people. `colour` adds terminal colours and changes no word.
@@ -193,7 +197,8 @@ pub async fn check(settings: &Settings, sources: &[NamedSource], now: Micros) ->
         reports.insert(index, found);
     }
     let otlp = OtlpReport { sends: settings.otlp.lines(), warnings: settings.otlp.warnings.clone() };
-    Report { sources: reports.into_values().collect(), otlp }
+    let sources: Vec<SourceReport> = reports.into_values().collect();
+    Report { drains: drains::reports(settings, &sources), sources, otlp }
 }
 
 struct Check<'a> {

@@ -145,7 +145,7 @@ pub struct CheckOptions {
     /// How the report is written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: ReportFormat,
-    /// Check this source only
+    /// Check this source or drain only
     #[arg(long, value_name = "NAME")]
     pub source: Option<String>,
 }

@@ -3,6 +3,7 @@
 //! They are committed under `docs/` and a test compares them, so they cannot grow stale. Nothing here is written by hand
 //! that the program knows better.
 
+mod lines;
 mod spans;
 
 use std::fmt::Write;
@@ -32,8 +33,9 @@ pub fn pack_schema() -> String {
 pub fn metrics<'p>(packs: impl IntoIterator<Item = &'p Pack>) -> String {
     let mut page = format!("{MADE_BY}# Metrics of the built-in packs\n\n");
     page.push_str(
-        "Counters and histograms count each new row, or each probe, once; those of a server's own totals show what it tells. Gauges \
-         and info metrics show the last read. A metric whose table, column or grant is missing is absent, never 0. Rowmetry's metrics about itself are in \
+        "Counters and histograms count each new row, log line or probe once; those of a server's own totals show what it tells. Gauges \
+         and info metrics show the last read, or what the youngest line told. What is made of log lines needs a drain that brings them, and is \
+         absent until one came. A metric whose table, column or grant is missing is absent, never 0. Rowmetry's metrics about itself are in \
          [self-metrics.md](self-metrics.md).\n",
     );
     for pack in packs {
@@ -189,6 +191,7 @@ fn reads(collector: &Collector) -> String {
             Some(path) => format!("an HTTP request for {}", code(path)),
             None => "an HTTP request".to_owned(),
         },
+        Collector { logs: Some(logs), .. } => lines::lines(logs),
         _ => String::new(),
     }
 }
@@ -323,6 +326,16 @@ mod tests {
         let from = readme.find("app: shop").expect("the README shows a pack");
         let pack = readme[from..].split("```").next().expect("a block");
         if let Err(errors) = crate::pack::load::parse("README.md", pack) {
+            panic!("\n{errors}");
+        }
+    }
+
+    #[test]
+    fn the_pack_of_the_page_about_lines_is_good() {
+        let page = committed("log-lines.md");
+        let pack =
+            page.split("```").nth(1).and_then(|block| block.strip_prefix("yaml\n")).expect("the page shows a pack");
+        if let Err(errors) = crate::pack::load::parse("log-lines.md", pack) {
             panic!("\n{errors}");
         }
     }

@@ -5,7 +5,8 @@
 use std::fmt::Write;
 
 use super::{
-    CollectorReport, FailureReport, OtlpReport, PersonalData, Report, SeriesEstimate, SourceReport, SpendReport,
+    CollectorReport, DrainReport, FailureReport, FindingReport, OtlpReport, PersonalData, Report, SeriesEstimate,
+    SourceReport, SpendReport,
 };
 
 /// Writes the report. `colour` adds terminal colours and changes no word.
@@ -13,6 +14,9 @@ pub(super) fn text(report: &Report, colour: bool) -> String {
     let mut page = Page { text: String::new(), colour };
     for source in &report.sources {
         page.source(source);
+    }
+    for drain in &report.drains {
+        page.drain(drain);
     }
     page.otlp(&report.otlp);
     page.summary(report);
@@ -70,6 +74,35 @@ impl Page {
             for line in role.lines() {
                 self.line(2, line);
             }
+        }
+        self.line(0, "");
+    }
+
+    fn drain(&mut self, drain: &DrainReport) {
+        let name = self.painted(&drain.drain, "1");
+        let place = match (&drain.path, &drain.listen) {
+            (Some(path), Some(listen)) => format!("{listen}{path} "),
+            _ => String::new(),
+        };
+        self.line(0, &format!("{name}  {place}({} drain)", drain.kind));
+        for fact in &drain.facts {
+            self.line(1, fact);
+        }
+        for pack in drain.packs.iter().flatten() {
+            self.line(1, &format!("pack {}: {}", self.painted(&pack.pack, "1"), pack.title));
+            for collector in &pack.collectors {
+                self.collector(collector);
+            }
+        }
+        if !drain.sender.is_empty() {
+            let title = self.painted("what to set where lines are sent from", "1");
+            self.line(1, &title);
+            for line in &drain.sender {
+                self.line(2, line);
+            }
+        }
+        for FindingReport { fatal, message, .. } in &drain.findings {
+            self.marked(1, if *fatal { Mark::Stopped } else { Mark::Remark }, message);
         }
         self.line(0, "");
     }
@@ -141,7 +174,9 @@ impl Page {
     }
 
     fn summary(&mut self, report: &Report) {
-        let collectors = || report.sources.iter().flat_map(|source| &source.packs).flat_map(|pack| &pack.collectors);
+        let of_drains = || report.drains.iter().flat_map(|drain| &drain.packs).flatten();
+        let packs = || report.sources.iter().flat_map(|source| &source.packs).chain(of_drains());
+        let collectors = || packs().flat_map(|pack| &pack.collectors);
         let active = || collectors().filter(|collector| !collector.skipped);
         let stopped = active().filter(|collector| collector.is_stopped()).count();
         let remarked = active().filter(|collector| !collector.is_stopped() && collector.has_remarks()).count();
@@ -152,10 +187,20 @@ impl Page {
                 parts.push(format!("{count} {what}"));
             }
         }
-        let sources = plural(report.sources.len(), "source");
+        let mut sources = plural(report.sources.len(), "source");
+        if !report.drains.is_empty() {
+            let _ = write!(sources, ", {}", plural(report.drains.len(), "drain"));
+        }
         let mut line = format!("{sources}, {}: {}", plural(active().count(), "collector"), parts.join(", "));
         if unreached > 0 {
             let _ = write!(line, "; {} out of reach", plural(unreached, "source"));
+        }
+        let (lost, told): (Vec<_>, Vec<_>) =
+            report.drains.iter().filter(|drain| !drain.findings.is_empty()).partition(|drain| drain.is_stopped());
+        for (drains, what) in [(told, "with remarks"), (lost, "stopped")] {
+            if !drains.is_empty() {
+                let _ = write!(line, "; {} {what}", plural(drains.len(), "drain"));
+            }
         }
         line.push('.');
         self.line(0, &line);

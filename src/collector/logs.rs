@@ -22,6 +22,7 @@ use crate::config::Limits;
 use crate::family::{Family, Kind, Labels, Micros, Series, Value};
 use crate::pack::logs::{RunPart, ZeroAfter};
 use crate::pack::{self, LABELS_PER_METRIC};
+use crate::source::instant::format_exact;
 use crate::source::logs::LogLine;
 use crate::span::SpanRecord;
 use crate::telemetry::{Ignored, SpanSkipped};
@@ -179,8 +180,8 @@ impl LogsCollector {
             let lost_after = Micros::try_from(runs.lost_after.as_micros()).unwrap_or(Micros::MAX);
             // What ends have themselves need not wait for a beginning.
             let of_end = |column: &String| {
-                let ends = logs.lines.iter().filter(|form| form.run == Some(RunPart::End));
-                ends.into_iter().all(|form| form.has_column(column))
+                let mut ends = logs.lines.iter().filter(|form| form.run == Some(RunPart::End));
+                ends.all(|form| form.has_column(column))
             };
             let joins = columns.iter().any(|column| !of_end(column));
             Joined {
@@ -231,7 +232,10 @@ impl LogsCollector {
             let time = line.time.unwrap_or(now);
             match fitted.run {
                 None => {
-                    let id = self.spans.is_some().then(|| line.id.to_string()).unwrap_or_default();
+                    if fitted.left_out > 0 {
+                        *folded.ignored.entry(Ignored::ListTooLong).or_default() += fitted.left_out as u64;
+                    }
+                    let id = if self.spans.is_some() { line.id.to_string() } else { String::new() };
                     for (number, row) in fitted.rows.iter().enumerate() {
                         let identity =
                             if number == 0 { Cow::Borrowed(id.as_str()) } else { format!("{id} {number}").into() };
@@ -501,5 +505,5 @@ fn meaning(metric: &pack::Metric, scale: Option<f64>) -> String {
 }
 
 fn iso(micros: Micros) -> String {
-    jiff::Timestamp::from_microsecond(micros).map_or_else(|_| String::new(), |time| time.to_string())
+    format_exact(micros).unwrap_or_default()
 }

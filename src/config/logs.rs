@@ -59,7 +59,7 @@ impl Default for IntakeLimits {
             waiting_bytes: 128 << 20,
             line_bytes: 256 << 10,
             body_timeout: Duration::from_secs(30),
-            remembered_lines: 1_000_000,
+            remembered_lines: 500_000,
             runs: 100_000,
         }
     }

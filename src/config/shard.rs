@@ -89,7 +89,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::config::{Limits, Upstream, WebSettings};
+    use crate::config::{DrainKind, DrainSettings, Limits, Upstream, WebSettings};
     use crate::pack::System;
 
     fn settings(names: &[(&str, Option<&str>)]) -> Settings {
@@ -181,6 +181,23 @@ mod tests {
         let wanted = [("a", true), ("b", true), ("cache", false)];
         assert_eq!(all, wanted.map(|(name, labelled)| (name.to_owned(), labelled)));
         assert!(settings.sources.iter().all(|source| !source.labelled), "one exporter of all can tell by itself");
+    }
+
+    #[test]
+    fn the_first_has_all_drains_and_knows_their_packs() {
+        let mut settings = settings(&[("a", None), ("b", None)]);
+        settings.sources[0].packs = Some(vec!["plants".into()]);
+        settings.logs.listen = Some(([127, 0, 0, 1], 2).into());
+        settings.logs.drains = ["a", "b"].map(|of| DrainSettings::new(format!("drain-{of}"), DrainKind::Http)).to_vec();
+        settings.logs.drains[0].database = Some("a".into());
+        settings.logs.drains[1].database = Some("b".into());
+        for index in 1..=3 {
+            let part = settings.clone().shard(format!("{index}/3").parse().expect("a shard"));
+            let drains: Vec<_> = part.logs.drains.into_iter().map(|drain| (drain.name, drain.packs)).collect();
+            let all = [("drain-a".to_owned(), Some(vec!["plants".to_owned()])), ("drain-b".to_owned(), None)].to_vec();
+            assert_eq!(drains, if index == 1 { all } else { Vec::new() }, "{index}");
+            assert_eq!(part.logs.listen.is_some(), index == 1, "{index}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A value is repeated in a message only as the file has it, never as a variable filled it, and never a URL.
 
 mod logs;
+mod names;
 mod otlp;
 mod terms;
 
@@ -20,6 +21,7 @@ use super::raw::{RawConfig, RawReading, RawSource};
 use super::{Limits, Settings, SourceSettings, Start, Upstream, WebSettings, address};
 use crate::pack::{Pack, System};
 use crate::yaml::{Complaint, Value, did_you_mean};
+use names::no_pack;
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9469);
 
@@ -279,33 +281,11 @@ impl Check<'_> {
         let text = text.trim();
         if text.is_empty() {
             let path: Vec<&str> = at.iter().copied().chain([place]).collect();
-            self.complain(&path, format!("the {key} is empty; write it, or remove the setting"));
+            let word = if key == "verify" { "code" } else { key };
+            self.complain(&path, format!("the {word} is empty; write it, or remove the setting"));
             return None;
         }
         Some(SecretString::from(text))
-    }
-
-    /// A source that names its database must name one that is there.
-    fn links(&mut self, raw: &RawConfig, sources: &[SourceSettings]) {
-        for (index, source) in raw.sources.iter().enumerate() {
-            let Some(name) = &source.database else { continue };
-            let path = ["sources".to_owned(), index.to_string(), "database".to_owned()];
-            self.link(&path, name, sources, sources.len() == raw.sources.len());
-        }
-    }
-
-    /// `all_are_there`: no source is amiss, so that one which is not among them is not in the file either.
-    fn link(&mut self, path: &[String], name: &str, sources: &[SourceSettings], all_are_there: bool) {
-        match sources.iter().find(|other| other.name == name) {
-            Some(other) if other.upstream.database().is_some() => {}
-            Some(_) => self.complain(&strs(path), "this source is no database"),
-            None if !all_are_there => {}
-            None => {
-                let suggestion = did_you_mean(name, sources.iter().map(|other| other.name.as_str()));
-                let shown = self.shown(path, name);
-                self.complain(&strs(path), format!("there is no source {}{suggestion}", quoted(&shown)));
-            }
-        }
     }
 
     fn address(&mut self, index: &str, raw: &RawSource) -> Option<(Upstream, SecretString)> {
@@ -355,43 +335,6 @@ impl Check<'_> {
         }
     }
 
-    fn pack_names(&mut self, names: &[String], path: &[String]) {
-        let Some(packs) = self.packs.clone() else { return };
-        for (number, name) in names.iter().enumerate().filter(|(_, name)| !packs.iter().any(|pack| pack.app == **name))
-        {
-            let path = extended(path, &number.to_string());
-            let message = no_pack(&self.shown(&path, name), &packs);
-            self.complain(&strs(&path), &message);
-        }
-    }
-
-    /// Packs as a whole, or collectors of theirs.
-    fn skip_names(&mut self, names: &[String], path: &[String]) {
-        for (number, name) in names.iter().enumerate() {
-            if self.packs.iter().flatten().any(|pack| pack.app == *name) {
-                continue;
-            }
-            self.collector_name(name, &extended(path, &number.to_string()));
-        }
-    }
-
-    fn collector_name(&mut self, name: &str, path: &[String]) {
-        let Some(packs) = &self.packs else { return };
-        let known: Vec<String> = packs
-            .iter()
-            .flat_map(|pack| pack.collectors.iter().map(|collector| format!("{}/{}", pack.app, collector.name)))
-            .collect();
-        if known.iter().any(|known| known == name) {
-            return;
-        }
-        let suggestion = did_you_mean(name, known.iter().map(String::as_str));
-        let shown = self.shown(path, name);
-        self.complain(
-            &strs(path),
-            format!("there is no collector {}{suggestion}; write pack/collector", quoted(&shown)),
-        );
-    }
-
     fn duration(&mut self, path: &[&str], text: Option<&str>, default: Duration, may_be_zero: bool) -> Duration {
         // The shape was compared with the schema, so a text that is no length of time was told already.
         let duration = text.and_then(|text| crate::duration::parse(text).ok()).unwrap_or(default);
@@ -426,13 +369,6 @@ impl Check<'_> {
             message: message.as_ref().to_owned(),
         });
     }
-}
-
-fn no_pack(name: &str, packs: &[Arc<Pack>]) -> String {
-    let known = packs.iter().map(|pack| pack.app.as_str());
-    let suggestion = did_you_mean(name, known.clone());
-    let known: Vec<&str> = known.collect();
-    format!("there is no pack {}{suggestion}; known: {}", quoted(name), known.join(", "))
 }
 
 /// Short plain words are repeated; anything that could be a URL is not.

@@ -23,13 +23,15 @@ use crate::config::logs::IntakeLimits;
 use crate::source::logs::body::Unreadable;
 use crate::source::logs::{Level, LineId, LogLine, Parsed};
 
-/// Bytes of memory that lines may take for each byte that they were sent as: names and numbers that are sent in ten bytes
-/// take a hundred and sixty.
-const MULTIPLE: usize = 16;
+/// Bytes of memory that lines may take for each byte that they were sent as. Names and numbers that are sent in ten bytes take
+/// a hundred and sixty, and a resource that is sent once is had by each line.
+const MULTIPLE: usize = 32;
 
-/// Bytes of memory that lines may take beside that. A request of a hundred kilobytes may say the two kilobytes of its
-/// resource once, and have them in each of a thousand lines.
-const BESIDE: usize = 64 << 20;
+/// Bytes of memory that lines may take beside that: few of a resource of many attributes.
+const BESIDE: usize = 8 << 20;
+
+/// Bytes of memory that lines may take in any case, for each byte that an unpacked body may have. Usual records take six.
+const MOST: usize = 16;
 
 /// Bytes of memory that a line takes by itself, in its place among the others and with its id.
 const LINE: usize = 512;
@@ -54,8 +56,10 @@ pub fn decode(limits: &IntakeLimits, body: &[u8]) -> Result<Parsed, Unreadable> 
 /// When it is none.
 pub fn decode_json(limits: &IntakeLimits, body: &[u8]) -> Result<Parsed, Unreadable> {
     let mut reading = Reading::new(limits, body);
-    json::read(body, reading.room, |origin, record| reading.take(origin, record))
-        .map_err(|Broken| Unreadable("the body is no ExportLogsServiceRequest in JSON, or holds too many values"))?;
+    let room = reading.room.checked_sub(json::taken(body));
+    reading.room = room.ok_or(Unreadable("the body has too many values for its size; send smaller requests"))?;
+    json::read(body, |origin, record| reading.take(origin, record))
+        .map_err(|Broken| Unreadable("the body is no ExportLogsServiceRequest in JSON"))?;
     Ok(reading.parsed)
 }
 
@@ -120,7 +124,11 @@ impl<'r> Reading<'r> {
             limits,
             body,
             parsed: Parsed::default(),
-            room: body.len().saturating_mul(MULTIPLE).saturating_add(BESIDE),
+            room: body
+                .len()
+                .saturating_mul(MULTIPLE)
+                .saturating_add(BESIDE)
+                .min(limits.unpacked_bytes.saturating_mul(MOST)),
             place: 0,
             before: HashMap::new(),
             delivery: None,

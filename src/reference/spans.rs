@@ -10,7 +10,7 @@ use crate::span::SpanKind;
 pub fn spans<'p>(packs: impl IntoIterator<Item = &'p Pack>) -> String {
     let mut page = format!("{MADE_BY}# Spans of the built-in packs\n\n");
     page.push_str(
-        "One of each for a row that is counted, sent by OTLP where `otlp` or OpenTelemetry's variables say where to. `service.name` is the pack's name \
+        "One of each for a row or log line that is counted, sent by OTLP where `otlp` or OpenTelemetry's variables say where to. `service.name` is the pack's name \
          unless `otlp.traces.services` says otherwise. An attribute whose column is NULL is left out; a span of work that failed has the status error and \
          `error.type`. Spans of one trace may come at any time and in any order.\n",
     );

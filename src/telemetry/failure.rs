@@ -244,11 +244,13 @@ pub enum Ignored {
     RunOver,
     /// As many runs as are remembered are under way: the line that begins another is left aside.
     RunsFull,
+    /// The element stands in a list of a line that is longer than one may be.
+    ListTooLong,
 }
 
 impl Ignored {
     /// Every reason, in the order in which they are exported.
-    pub const ALL: [Ignored; 9] = [
+    pub const ALL: [Ignored; 10] = [
         Ignored::AlreadyCounted,
         Ignored::History,
         Ignored::NotANumber,
@@ -258,6 +260,7 @@ impl Ignored {
         Ignored::KeyMissing,
         Ignored::RunOver,
         Ignored::RunsFull,
+        Ignored::ListTooLong,
     ];
 
     /// The label value.
@@ -272,6 +275,7 @@ impl Ignored {
             Ignored::KeyMissing => "key_missing",
             Ignored::RunOver => "run_over",
             Ignored::RunsFull => "runs_full",
+            Ignored::ListTooLong => "list_too_long",
         }
     }
 }

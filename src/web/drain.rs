@@ -18,6 +18,7 @@ use secrecy::ExposeSecret as _;
 use tokio::time::Instant;
 
 use super::reply::{Parts, plain, reply};
+use crate::config::DrainSettings;
 use crate::config::logs::{DrainKind, IntakeLimits};
 use crate::otlp;
 use crate::source::logs::{self, Inlet, Inlets, Parsed};
@@ -40,6 +41,8 @@ const LINGER: Duration = Duration::from_secs(2);
 const QUIET: Duration = Duration::from_secs(60);
 /// The header that Vercel looks for in every answer, to see that the endpoint is its user's.
 const VERIFY: HeaderName = HeaderName::from_static("x-vercel-verify");
+/// The type of OTLP's bodies.
+const OTLP_TYPE: &str = "application/x-protobuf";
 /// Types of bodies that hold log lines for some, and cannot be read here.
 const UNREAD_TYPES: [&str; 6] = [
     "application/msgpack",
@@ -66,15 +69,16 @@ impl Intake {
         Intake { inlets, limits, warned: Arc::default() }
     }
 
-    /// Says that requests to a drain are refused, unless that was said a short while ago.
-    fn warn(&self, drain: &str, refused: &Refused) {
+    /// Whether it may be said now that requests to a drain are refused: not if it was a short while ago.
+    fn may_warn(&self, drain: &str) -> bool {
         let now = Instant::now();
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         warned.retain(|_, at| now.duration_since(*at) < QUIET);
-        if !warned.contains_key(drain) {
-            warned.insert(drain.to_owned(), now);
-            tracing::warn!(drain, reason = %refused, "a request to a drain was refused; others are not told for a minute");
+        if warned.contains_key(drain) {
+            return false;
         }
+        warned.insert(drain.to_owned(), now);
+        true
     }
 }
 
@@ -86,11 +90,15 @@ pub(super) async fn answer(intake: &Intake, inlet: Inlet, request: Request<Incom
         // Somebody looks whether the endpoint is there: no request of a drain, so it is not counted.
         Method::GET | Method::HEAD => plain(StatusCode::OK, ""),
         Method::POST | Method::PUT => match take_in(intake, inlet, request).await {
-            Ok(()) => form.accepted(),
+            Ok(rejected) => form.accepted(rejected),
             Err(refused) => {
                 tracing::debug!(drain = settings.name, reason = %refused, "a request was refused");
-                if refused.is_about_access() {
-                    intake.warn(&settings.name, &refused);
+                if refused.is_about_access() && intake.may_warn(&settings.name) {
+                    tracing::warn!(
+                        drain = settings.name,
+                        reason = %refused,
+                        "requests to a drain are refused; this is told once a minute, and counted each time"
+                    );
                 }
                 form.refused(&refused)
             }
@@ -108,15 +116,16 @@ pub(super) async fn answer(intake: &Intake, inlet: Inlet, request: Request<Incom
     response
 }
 
-/// Reads a request, and brings its lines to where they are counted. Ok once they are counted for good.
-async fn take_in(intake: &Intake, inlet: Inlet, request: Request<Incoming>) -> Result<(), Refused> {
+/// Reads a request, and brings its lines to where they are counted. Once they are counted for good it tells how many of its
+/// records could not be read.
+async fn take_in(intake: &Intake, inlet: Inlet, request: Request<Incoming>) -> Result<u64, Refused> {
     let mut tally = Tally { metrics: inlet.metrics.clone(), is_settled: false };
     let (head, mut incoming) = request.into_parts();
     let received = match receive(intake, &inlet, &head.headers, &mut incoming).await {
         Ok(Received::Work(work)) => work,
         Ok(Received::Test) => {
             tally.is_settled = true;
-            return Ok(());
+            return Ok(0);
         }
         Err(refused) => {
             tally.settle(refused.fate());
@@ -130,7 +139,7 @@ async fn take_in(intake: &Intake, inlet: Inlet, request: Request<Incoming>) -> R
     // In a task of its own: a client that goes away now takes nothing back, and its request is counted still.
     let counting = tokio::spawn(async move {
         let outcome = count(&inlet, *received).await;
-        tally.settle(outcome.as_ref().map_or_else(Refused::fate, |()| RequestFate::Accepted));
+        tally.settle(outcome.as_ref().map_or_else(Refused::fate, |_| RequestFate::Accepted));
         outcome
     });
     counting.await.unwrap_or(Err(Refused::Delivery(logs::Refusal::Stopped)))
@@ -146,7 +155,7 @@ enum Received {
 
 /// A body, and what must be known to read it.
 struct Work {
-    settings: Arc<crate::config::DrainSettings>,
+    settings: Arc<DrainSettings>,
     limits: IntakeLimits,
     claim: Option<Vec<u8>>,
     packing: Packing,
@@ -200,14 +209,19 @@ async fn receive(
 /// # Errors
 /// When its type is one that this drain cannot read.
 fn check_type(kind: DrainKind, headers: &HeaderMap) -> Result<bool, Refused> {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let given = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let given = media_type(headers);
     let is_json = given == "application/json";
     let is_read = match kind {
-        DrainKind::Otlp => given == "application/x-protobuf",
+        DrainKind::Otlp => is_json || given == OTLP_TYPE,
         _ => !UNREAD_TYPES.contains(&given.as_str()),
     };
     if is_read { Ok(is_json) } else { Err(Refused::Type(kind)) }
+}
+
+/// The type of a body in lower case, without parameters; empty where none is told.
+fn media_type(headers: &HeaderMap) -> String {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Whether a body only tests the connection.
@@ -216,8 +230,8 @@ fn is_test(body: &[u8]) -> bool {
     body.len() <= TEST_BYTES && (is(b"") || is(b"{}") || is(b"[]"))
 }
 
-/// Counts what was received.
-async fn count(inlet: &Inlet, work: Work) -> Result<(), Refused> {
+/// Counts what was received, and tells how many of its records could not be read.
+async fn count(inlet: &Inlet, work: Work) -> Result<u64, Refused> {
     let bytes = work.body.len() as u64;
     let is_short = work.body.len() <= INLINE_BYTES && work.packing == Packing::Plain;
     let read = if is_short {
@@ -228,7 +242,7 @@ async fn count(inlet: &Inlet, work: Work) -> Result<(), Refused> {
             Err(error) if error.is_panic() => {
                 // Bringing it again would not help.
                 tracing::error!(drain = inlet.settings.name, "reading a body ended in a panic; please report it");
-                Err(Refused::Unreadable(logs::body::Unreadable("The body could not be read.")))
+                Err(Refused::Unreadable(logs::body::Unreadable("the body could not be read")))
             }
             Err(_) => Err(Refused::Delivery(logs::Refusal::Stopped)),
         }
@@ -237,17 +251,18 @@ async fn count(inlet: &Inlet, work: Work) -> Result<(), Refused> {
     if !matches!(read, Err(Refused::Signature(_))) {
         inlet.metrics.bytes(bytes);
     }
-    let Some((parsed, room)) = read? else { return Ok(()) };
+    let Some((parsed, room)) = read? else { return Ok(0) };
+    let rejected = parsed.unreadable;
     let delivered = inlet.deliver(parsed, None, room.into_permit());
     match tokio::time::timeout(COUNTING_TIME, delivered).await {
-        Ok(outcome) => outcome.map_err(Refused::Delivery),
+        Ok(outcome) => outcome.map(|()| rejected).map_err(Refused::Delivery),
         Err(_) => Err(Refused::Late),
     }
 }
 
 /// Checks who sent a body, unpacks it and reads its lines; none of a body that only tests the connection.
 fn read_lines(work: Work) -> Result<Option<(Parsed, Room)>, Refused> {
-    let Work { settings, limits, claim, packing, body, mut room, .. } = work;
+    let Work { settings, limits, claim, packing, is_json, body, mut room } = work;
     if let Some(signature) = &settings.auth.signature {
         auth::check_signature(signature, claim.as_deref().unwrap_or_default(), &body)?;
     }
@@ -261,6 +276,7 @@ fn read_lines(work: Work) -> Result<Option<(Parsed, Room)>, Refused> {
         return Ok(None);
     }
     let parsed = match settings.kind {
+        DrainKind::Otlp if is_json => otlp::logs::decode_json(&limits, &body),
         DrainKind::Otlp => otlp::logs::decode(&limits, &body),
         kind => logs::body::parse(kind, &settings.fields, &limits, &body),
     };
@@ -294,31 +310,43 @@ impl Drop for Tally {
     }
 }
 
-/// The form of an answer.
+/// The form of an answer. OTLP wants it in that of the request (opentelemetry-proto, docs/specification.md).
 #[derive(Clone, Copy)]
 enum Form {
     /// For people and scripts.
     Plain,
-    /// As OTLP wants it.
+    /// OTLP in protobuf.
     Otlp,
+    /// OTLP in JSON.
+    OtlpJson,
 }
 
 impl Form {
-    fn of(kind: DrainKind, _: &HeaderMap) -> Self {
-        if kind == DrainKind::Otlp { Form::Otlp } else { Form::Plain }
+    fn of(kind: DrainKind, headers: &HeaderMap) -> Self {
+        match media_type(headers).as_str() {
+            OTLP_TYPE if kind == DrainKind::Otlp => Form::Otlp,
+            "application/json" if kind == DrainKind::Otlp => Form::OtlpJson,
+            _ => Form::Plain,
+        }
     }
 
-    fn accepted(self) -> Response<Parts> {
+    fn accepted(self, rejected: u64) -> Response<Parts> {
         match self {
             Form::Plain => plain(StatusCode::OK, ""),
-            Form::Otlp => reply(StatusCode::OK, "application/x-protobuf", ""),
+            Form::Otlp => reply(StatusCode::OK, OTLP_TYPE, otlp::logs::answer(rejected)),
+            Form::OtlpJson => reply(StatusCode::OK, "application/json", otlp::logs::answer_json(rejected)),
         }
     }
 
     fn refused(self, refused: &Refused) -> Response<Parts> {
-        let mut response = plain(refused.status(), format!("{refused}\n"));
+        let (status, message) = (refused.status(), refused.to_string());
+        let mut response = match self {
+            Form::Plain => plain(status, message + "\n"),
+            Form::Otlp => reply(status, OTLP_TYPE, otlp::logs::refusal(&message)),
+            Form::OtlpJson => reply(status, "application/json", otlp::logs::refusal_json(&message)),
+        };
         let headers = response.headers_mut();
-        if let Some((name, value)) = refused.headers() {
+        if let Some((name, value)) = refused.header() {
             headers.insert(name, HeaderValue::from_static(value));
         }
         if refused.leaves_body() {

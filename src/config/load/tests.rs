@@ -1,3 +1,4 @@
+mod logs;
 mod otlp;
 
 use std::path::Path;
@@ -236,6 +237,8 @@ fn the_schema_tells_the_true_defaults() {
     config["web"] = of("RawWeb");
     config["defaults"] = of("RawReading");
     config["otlp"] = of("RawOtlp");
+    config["logs"] = of("RawLogs");
+    assert_eq!(config["logs"].as_object().map(serde_json::Map::len), Some(7), "{config}");
     config["otlp"]["traces"] = of("RawOtlpTraces");
     config["otlp"]["metrics"] = of("RawOtlpMetrics");
     let counts = ["/otlp", "/otlp/traces", "/otlp/metrics"]
@@ -246,8 +249,15 @@ fn the_schema_tells_the_true_defaults() {
     config["otlp"]["metrics"]["push"] = true.into();
     assert_eq!(config["defaults"].as_object().map(serde_json::Map::len), Some(10), "{config}");
     config["sources"] = serde_json::json!([{"name": "a", "url": "a.db"}]);
+    let mut drain = serde_json::json!({"name": "d", "kind": "http", "secret": "k", "signature": of("RawSignature")});
+    assert_eq!(drain["signature"].as_object().map(serde_json::Map::len), Some(3), "{drain}");
+    drain["allow_anyone"] = of("RawDrain")["allow_anyone"].clone();
+    config["logs"]["drains"] = serde_json::json!([drain]);
     let written = settings(&config.to_string());
-    let bare = settings("sources: [{name: a, url: a.db}]\notlp: {endpoint: 'http://h', metrics: {push: true}}");
+    let bare = settings(
+        "sources: [{name: a, url: a.db}]\notlp: {endpoint: 'http://h', metrics: {push: true}}\n\
+         logs: {drains: [{name: d, kind: http, secret: k}]}",
+    );
     assert_eq!(format!("{written:?}"), format!("{bare:?}"));
     assert!(bare.otlp.traces.is_some() && bare.otlp.metrics.is_some());
     let source = SourceSettings::new("a", System::Sqlite, SecretString::from(""));

@@ -32,7 +32,7 @@ pub struct RawLogs {
     #[schemars(with = "Option<Duration>", extend("default" = "30s"))]
     pub body_timeout: Option<String>,
     /// Lines of each drain that are remembered, so that one which is delivered again is known and not counted twice.
-    #[schemars(range(min = 100, max = 100_000_000), extend("default" = 1_000_000))]
+    #[schemars(range(min = 100, max = 100_000_000), extend("default" = 500_000))]
     pub remembered_lines: Option<usize>,
     /// Runs of one collector that may be under way: begun, and not ended yet.
     #[schemars(range(min = 1, max = 10_000_000), extend("default" = 100_000))]
@@ -71,15 +71,14 @@ pub struct RawDrain {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub verify: Option<SecretString>,
-    /// The token that a request must bear, as `Authorization: Bearer TOKEN`.
+    /// The token that a request must bear, as `Authorization: Bearer TOKEN` or as the password of `Authorization: Basic …`.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub token: Option<SecretString>,
     /// A file that holds the token; in place of `token`.
     #[serde(default)]
     pub token_file: Option<String>,
-    /// The header that holds the token just as it is, in place of `Authorization: Bearer TOKEN`. With `authorization`, the token
-    /// may be `Basic …`.
+    /// The header that holds the token just as it is, in place of `Authorization: Bearer TOKEN`.
     #[serde(default)]
     pub token_header: Option<String>,
     /// Take lines from anybody who finds the address. A drain that is posted to and has neither secret nor token is refused without this.

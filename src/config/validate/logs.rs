@@ -215,7 +215,8 @@ impl Check<'_> {
         let secret = self.secret(at, ["secret", "secret_file"], raw.secret.as_ref(), raw.secret_file.as_deref());
         let token = self.secret(at, ["token", "token_file"], raw.token.as_ref(), raw.token_file.as_deref());
         let verify = self.secret(at, ["verify", ""], raw.verify.as_ref(), None);
-        for (key, held) in [("token", &token), ("verify", &verify)] {
+        let token_key = if raw.token_file.is_some() { "token_file" } else { "token" };
+        for (key, held) in [(token_key, &token), ("verify", &verify)] {
             if held.as_ref().is_some_and(|held| !fits_header(held)) {
                 let message = "it cannot stand in a header: it may have printable ASCII only";
                 self.complain(&strs(&of(at, key)), message);
@@ -302,13 +303,15 @@ impl Check<'_> {
 
     /// Which packs count its lines must be said, or be known by a database.
     fn followed(&mut self, at: &[&str], drain: &RawDrain, raw: &RawConfig, sources: &[SourceSettings]) {
-        let all_are_there = sources.len() == raw.sources.len() && !self.partial;
+        let all_are_there = sources.len() == raw.sources.len();
         if let Some(name) = &drain.database {
-            self.link(&of(at, "database"), name, sources, all_are_there);
+            // A list of sources that was taken out of the file has none left.
+            let is_list_read = !self.partial || !raw.sources.is_empty();
+            self.link(&of(at, "database"), name, sources, all_are_there && is_list_read);
             return;
         }
         let databases = sources.iter().filter(|source| source.upstream.database().is_some()).count();
-        if drain.packs.is_some() || databases == 1 || !all_are_there {
+        if drain.packs.is_some() || databases == 1 || !all_are_there || self.partial {
             return;
         }
         let why = match databases {

@@ -10,21 +10,18 @@ use super::record::{Body, Origin, Record};
 use super::room::{Room, VALUE, number};
 use super::wire::Broken;
 
-/// Hands every record over, with what it comes from; one that is broken is handed over as such. The request may take so
-/// many bytes of memory.
+/// Bytes of memory that the values of a text take at most, whatever it is.
+pub fn taken(text: &[u8]) -> usize {
+    // Each value but the first has one of these before it. Those in texts are counted too, which does no harm.
+    let values = text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    values.saturating_mul(VALUE)
+}
+
+/// Hands every record over, with what it comes from; one that is broken is handed over as such.
 ///
 /// # Errors
-/// When it is no such request, or would take more.
-pub fn read(
-    request: &[u8],
-    most: usize,
-    mut take: impl FnMut(&Origin, Result<Record<'_>, Broken>),
-) -> Result<(), Broken> {
-    // Each value but the first has one of these before it. Those in texts are counted too, which does no harm.
-    let values = request.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
-    if values.saturating_mul(VALUE) > most {
-        return Err(Broken);
-    }
+/// When it is no such request.
+pub fn read(request: &[u8], mut take: impl FnMut(&Origin, Result<Record<'_>, Broken>)) -> Result<(), Broken> {
     let request: Value = serde_json::from_slice(request).map_err(|_| Broken)?;
     for of_resource in list(request.as_object().ok_or(Broken)?, "resourceLogs")? {
         let (mut origin, mut room) = (Origin::default(), Room::default());

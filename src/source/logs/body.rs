@@ -60,6 +60,16 @@ fn fields(message: &[&str], time: &[&str], id: &[&str], level: &[&str]) -> Recor
 /// # Errors
 /// When there is something in it, and nothing of it can be read as a record.
 pub fn parse(kind: DrainKind, fields: &RecordFields, limits: &IntakeLimits, body: &[u8]) -> Result<Parsed, Unreadable> {
+    within(&Budget::default(), kind, fields, limits, body)
+}
+
+fn within(
+    budget: &Budget,
+    kind: DrainKind,
+    fields: &RecordFields,
+    limits: &IntakeLimits,
+    body: &[u8],
+) -> Result<Parsed, Unreadable> {
     let fields = match kind {
         DrainKind::Vercel => &VERCEL,
         DrainKind::Supabase => &SUPABASE,
@@ -68,9 +78,8 @@ pub fn parse(kind: DrainKind, fields: &RecordFields, limits: &IntakeLimits, body
     };
     // Broken UTF-8 costs the characters that it is in. Records are told apart by ASCII alone, so it is the same in every batch.
     let text = String::from_utf8_lossy(body);
-    let budget = Budget::default();
-    let mut reading = Reading::new(kind, fields, limits, &budget, Ids::new(body, None));
-    for piece in Pieces::new(&text, reading.is_plain(), &budget) {
+    let mut reading = Reading::new(kind, fields, limits, budget, Ids::new(body, None));
+    for piece in Pieces::new(&text, reading.is_plain(), budget) {
         reading.piece(piece, &text);
     }
     reading.done()

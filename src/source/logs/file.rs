@@ -74,7 +74,7 @@ pub async fn follow(
             Ok((same, Step::Batch(batch))) => {
                 follower = same;
                 let position = batch.position;
-                if !hand_over(&inlet, batch.messages, batch.reading, Some(&position), &mut stop).await {
+                if !hand_over(&inlet, &limits, batch.messages, batch.reading, Some(&position), &mut stop).await {
                     return;
                 }
                 inlet.metrics.bytes(batch.bytes);
@@ -104,6 +104,7 @@ pub async fn follow(
 /// Brings messages until they are counted for good; false when it is to stop before they are.
 async fn hand_over(
     inlet: &Inlet,
+    limits: &IntakeLimits,
     messages: Vec<Message>,
     reading: u64,
     position: Option<&FilePosition>,
@@ -112,8 +113,9 @@ async fn hand_over(
     let messages = Arc::new(messages);
     let mut pause = FIRST_PAUSE;
     loop {
-        let (settings, again) = (inlet.settings.clone(), messages.clone());
-        let parsed = tokio::task::spawn_blocking(move || messages::parse(&again, reading, &settings.fields)).await;
+        let (settings, again, limits) = (inlet.settings.clone(), messages.clone(), *limits);
+        let parsed =
+            tokio::task::spawn_blocking(move || messages::parse(&again, reading, &settings.fields, &limits)).await;
         // It would stop every line after it.
         let parsed = parsed.unwrap_or_else(|_| {
             tracing::error!("lines of a file are left out, since reading them failed; please report this");

@@ -98,8 +98,7 @@ impl LogLine {
     }
 
     /// The line that a text is, as long as it is one message. `json` is its JSON where the text is one object.
-    fn new(mut text: String, json: Option<Map<String, Value>>, told: Told) -> Self {
-        let mut json = json;
+    fn new(mut text: String, mut json: Option<Map<String, Value>>, told: Told) -> Self {
         if let Some(spread) = json.as_mut().and_then(json::take_spread) {
             text = text::clean(spread);
         }
@@ -176,12 +175,12 @@ impl Parsed {
         self.push(line, None, budget);
     }
 
-    fn add_messages(&mut self, text: &str, told: Told, record: Option<Value>, line_bytes: usize, budget: &Budget) {
+    fn add_messages(&mut self, text: &str, told: Told, mut record: Option<Value>, line_bytes: usize, budget: &Budget) {
         let mut messages = text::messages(text).peekable();
         if messages.next_if(|first| continues(&text[first.clone()])).is_some() {
             self.continuations += 1;
         }
-        let (mut record, mut weight) = (record, None);
+        let mut weight = None;
         while let Some(message) = messages.next() {
             let message = &text[message];
             let of_this = if messages.peek().is_none() {

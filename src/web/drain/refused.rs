@@ -49,7 +49,7 @@ pub(super) enum Refused {
     #[error("The body is no whole gzip, although Content-Encoding says so.")]
     BrokenGzip,
     /// Nothing in its body can be read.
-    #[error("{0}")]
+    #[error("Nothing could be read: {0}.")]
     Unreadable(Unreadable),
     /// There is no memory for it now.
     #[error("Too much waits to be counted. Send it again later.")]
@@ -95,9 +95,9 @@ impl Refused {
         }
     }
 
-    /// Headers of the answer that go with its status. Times are in seconds: room comes again in moments, while a start or
+    /// The header of the answer that goes with its status. Times are in seconds: room comes again in moments, while a start or
     /// a disk takes longer.
-    pub(super) fn headers(&self) -> Option<(HeaderName, &'static str)> {
+    pub(super) fn header(&self) -> Option<(HeaderName, &'static str)> {
         match self.status() {
             StatusCode::METHOD_NOT_ALLOWED => Some((ALLOW, "GET, HEAD, POST, PUT")),
             StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer")),
@@ -131,7 +131,7 @@ impl Refused {
 /// What is read, for who sent something else.
 fn types(kind: DrainKind) -> &'static str {
     match kind {
-        DrainKind::Otlp => "Send OTLP as protobuf (Content-Type: application/x-protobuf).",
+        DrainKind::Otlp => "Send OTLP as protobuf or JSON (Content-Type: application/x-protobuf or application/json).",
         _ => "Send JSON, JSON lines or plain lines; MessagePack, protobuf and forms are not read.",
     }
 }

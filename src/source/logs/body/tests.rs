@@ -1,9 +1,10 @@
-use std::collections::BTreeSet;
+mod forms;
+mod identity;
+mod random;
 
-use proptest::prelude::*;
 use serde_json::json;
 
-use super::super::{Level, LogLine};
+use super::super::Level;
 use super::*;
 
 const LIMITS: fn() -> IntakeLimits = IntakeLimits::default;
@@ -203,96 +204,6 @@ fn takes_a_text_of_several_messages_apart() {
 }
 
 #[test]
-fn finds_records_in_whatever_form_they_come() {
-    let (a, b) = ("{\"id\":\"a\",\"message\":\"x\"}", "{\"id\":\"b\",\"message\":\"y\\n\"}");
-    for body in [
-        format!("[{a},{b}]"),
-        format!("\u{feff} [\n  {a} ,\n  {b}\n]\n"),
-        format!("{a}\n{b}\n"),
-        format!("{a}\r\n\r\n{b}"),
-        format!("{a}{b}"),
-        format!("[{a}]\n[{b}]\n[]"),
-        format!("{{}}\n{a}\n{{}}{b}"),
-        format!("{}\n{b}", a.replace(',', ",\n  ")),
-    ] {
-        for kind in [DrainKind::Vercel, DrainKind::Supabase, DrainKind::Http] {
-            let parsed = read(kind, &body);
-            assert_eq!(texts(&parsed), ["x", "y"], "{body}");
-            assert_eq!(ids(&parsed), [LineId::of_name("a"), LineId::of_name("b")], "{body}");
-            assert_eq!((parsed.unreadable, parsed.continuations, parsed.cut), (0, 0, 0), "{body}");
-        }
-    }
-    for body in ["", " \n", "{}", "[]", "[ ]\n", "[{}]", "{}\n{}"] {
-        for kind in [DrainKind::Vercel, DrainKind::Supabase, DrainKind::Http] {
-            let parsed = read(kind, body);
-            assert_eq!((parsed.lines.len(), parsed.unreadable), (0, 0), "{body}");
-        }
-    }
-}
-
-#[test]
-fn lets_a_broken_record_cost_no_other() {
-    let (a, b) = ("{\"id\":\"a\",\"message\":\"x\"}", "{\"id\":\"b\",\"message\":\"y\"}");
-    for (body, unreadable) in [
-        (format!("{a}\n{{\"id\":\"c\",\"message\"\n{b}"), 1),
-        (format!("{a}\n{{\"id\":\"c\",\"message\":\"z\n{b}"), 1),
-        (format!("{a}\n{{\n  \"id\": \"c\",\n  \"m\": oh,\n  \"n\": {{\n  }}\n}}\n{b}"), 1),
-        (format!("{a}{{\"id\":nope}}{b}"), 1),
-        (format!("[{a},{{\"id\":nope}},{b}]"), 1),
-        (format!("[{a},{{\"id\":\"c\",\"message\":\"q\" \"r\"}},{b}]"), 1),
-        (format!("[{a},3,null,\"text\",[{{}}],{b}]"), 4),
-        (format!("[{a},{b}"), 1),
-        (format!("[{a},{b},{{\"id\":\"c\""), 1),
-        (format!("[{a},{b},{{\"id\":\"c\"\"}}, {a}]"), 1),
-        (format!("{a}\n{{\"id\":\"c\",\"n\":{}1{}}}\n{b}", "[".repeat(200), "]".repeat(200)), 1),
-    ] {
-        for kind in [DrainKind::Vercel, DrainKind::Http] {
-            let parsed = read(kind, &body);
-            assert_eq!((texts(&parsed), parsed.unreadable), (vec!["x", "y"], unreadable), "{body}");
-            assert_eq!(ids(&read(kind, &body)), ids(&parsed), "again the same");
-        }
-    }
-    // A text that JavaScript cut within a character breaks no record, neither in a list nor in a line.
-    for body in [
-        "{\"id\":\"a\",\"message\":\"x\\ud83d\"}\n{\"id\":\"b\"}",
-        "[{\"id\":\"a\",\"message\":\"x\\ud83d\"},{\"id\":\"b\"}]",
-    ] {
-        let parsed = read(DrainKind::Vercel, body);
-        assert_eq!((texts(&parsed), parsed.unreadable), (vec!["x\u{fffd}", ""], 0));
-    }
-}
-
-#[test]
-fn refuses_what_is_nothing_that_a_drain_sends() {
-    let noise: Vec<u8> = (0..4096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    let msgpack = b"\xdd\x00\x00\x00\x02\x92\xd7\x00\x5f\x01\x02\x03\x00\x00\x00\x01\x81\xa3log\xa5hello".to_vec();
-    for body in
-        [noise, msgpack, b"\x1f\x8b\x08\x00\x00\x00\x00\x00".to_vec(), b"{\"id\":".to_vec(), b"[{\"id\":".to_vec()]
-    {
-        for kind in [DrainKind::Vercel, DrainKind::Supabase, DrainKind::Http] {
-            let refused = parse(kind, &RecordFields::default(), &LIMITS(), &body);
-            assert!(refused.is_err(), "{kind:?} {body:?}: {refused:?}");
-        }
-    }
-    for body in ["hello\nworld", "17", "\"text\"", "null", "[1,2]", "[[{}]]"] {
-        assert!(parse(DrainKind::Vercel, &RecordFields::default(), &LIMITS(), body.as_bytes()).is_err(), "{body}");
-    }
-    assert!(parse(DrainKind::Otlp, &RecordFields::default(), &LIMITS(), b"{}").is_err());
-    // One line of noise among text is one line lost.
-    let mixed = parse(DrainKind::Http, &RecordFields::default(), &LIMITS(), b"a\nb\n\0\x01\nc").expect("mostly text");
-    assert_eq!((texts(&mixed), mixed.unreadable), (vec!["a", "b", "c"], 1));
-}
-
-#[test]
-fn bounds_what_a_delivery_becomes() {
-    let many = format!("[{}]", vec!["{\"a\":[0,0,0,0,0,0,0,0]}"; 700_000].join(","));
-    assert_eq!(parse(DrainKind::Vercel, &RecordFields::default(), &LIMITS(), many.as_bytes()).err(), Some(TOO_MANY));
-    // A record is held once for each message in it.
-    let wide = format!("{{\"n\":[{}0],\"message\":\"{}\"}}", "0,".repeat(10_000), "a\\n".repeat(2_000));
-    assert_eq!(parse(DrainKind::Vercel, &RecordFields::default(), &LIMITS(), wide.as_bytes()).err(), Some(TOO_MANY));
-}
-
-#[test]
 fn cuts_lines_that_are_too_long() {
     let limits = IntakeLimits { line_bytes: 10, ..LIMITS() };
     let body = vercel("1", "123456789é\nshort\n{\"a\":\"long enough\"}");
@@ -397,60 +308,6 @@ fn reads_generic_records_as_envelopes_or_as_the_lines_themselves() {
 }
 
 #[test]
-fn takes_records_out_of_an_object_around_them() {
-    let records = "[{\"id\":\"a\",\"message\":\"x\"},{},{\"id\":\"b\",\"message\":\"y\"},3]";
-    for name in ["data", "logs", "events", "records", "messages"] {
-        let parsed = read(DrainKind::Http, &format!("{{\"total\":2,\"{name}\":{records}}}\n"));
-        assert_eq!((texts(&parsed), parsed.unreadable), (vec!["x", "y"], 1), "{name}");
-        assert_eq!(ids(&parsed), [LineId::of_name("a"), LineId::of_name("b")]);
-        assert_eq!(read(DrainKind::Http, &format!("{{\"{name}\":[]}}")).lines.len(), 0);
-    }
-    // An application's own line that has such a list is a line.
-    for body in [
-        format!("{{\"msg\":\"done\",\"events\":{records}}}"),
-        format!("{{\"level\":\"info\",\"events\":{records}}}"),
-        format!("{{\"events\":{records},\"others\":[]}}"),
-        format!("{{\"results\":{records}}}"),
-        "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}".to_owned(),
-    ] {
-        assert_eq!(read(DrainKind::Http, &body).lines.len(), 1, "{body}");
-    }
-}
-
-#[test]
-fn reads_plain_lines_between_records() {
-    let body = "[cron] started\n{ a: 1 }\n[API] POST {\n  \"a\": {\n}\n{\"id\":\"a\",\"message\":\"x\"}\n    at f\nGrüße\n{\"message\":\n  done\nlast";
-    let parsed = read(DrainKind::Http, body);
-    assert_eq!(texts(&parsed), ["[cron] started", "{ a: 1 }", "[API] POST {\n  \"a\": {\n}", "x", "Grüße", "last"]);
-    assert_eq!((parsed.unreadable, parsed.continuations), (1, 1));
-    assert_eq!(ids(&parsed).into_iter().collect::<BTreeSet<_>>().len(), 6);
-    let latin = parse(DrainKind::Http, &RecordFields::default(), &LIMITS(), b"f\xfcr alle\n").expect("it is text");
-    assert_eq!(texts(&latin), ["f\u{fffd}r alle"]);
-}
-
-#[test]
-fn knows_a_record_by_its_bytes_and_their_time_or_else_by_the_delivery() {
-    let timed = "{\"timestamp\":1760000000123,\"message\":\"x\"}";
-    let inner = "{\"message\":\"{\\\"time\\\":1760000000123}\"}";
-    let plain = "2025-10-09T08:53:20Z [info]: x";
-    for (kind, record) in
-        [(DrainKind::Vercel, timed), (DrainKind::Vercel, inner), (DrainKind::Http, plain), (DrainKind::Http, timed)]
-    {
-        let alone = ids(&read(kind, record));
-        let twice = ids(&read(kind, &format!("{record}\n{record}\n")));
-        assert_eq!(twice[0], alone[0], "the same in another batch: {record}");
-        assert_ne!(twice[1], twice[0], "two alike in one batch are two: {record}");
-        let among = read(kind, &format!("{{\"id\":\"a\",\"message\":\"y\"}}\n{record}"));
-        assert_eq!(among.lines[1].id, alone[0], "and next to others: {record}");
-    }
-    let bare = "{\"message\":\"x\"}";
-    let twice = format!("{bare}\n{bare}");
-    assert_eq!(ids(&read(DrainKind::Vercel, &twice)), ids(&read(DrainKind::Vercel, &twice)));
-    assert_eq!(ids(&read(DrainKind::Vercel, &twice)).into_iter().collect::<BTreeSet<_>>().len(), 2);
-    assert_ne!(ids(&read(DrainKind::Vercel, &twice))[0], ids(&read(DrainKind::Vercel, bare))[0]);
-}
-
-#[test]
 fn reads_lines_of_files_and_knows_them_by_their_place() {
     let place = LineId(17);
     let read = |raw: &str| line(&RecordFields::default(), &LIMITS(), raw, place);
@@ -487,105 +344,5 @@ fn reads_lines_of_files_and_knows_them_by_their_place() {
         ("attempt", false),
     ] {
         assert_eq!(crate::source::logs::line::continues(line), does, "{line:?}");
-    }
-}
-
-fn any_kind() -> impl Strategy<Value = DrainKind> {
-    prop::sample::select(vec![DrainKind::Vercel, DrainKind::Supabase, DrainKind::Http, DrainKind::File])
-}
-
-/// What a line is beside its id and record.
-fn facts(line: &LogLine) -> (LineId, Option<i64>, Option<Level>, String) {
-    (line.id, line.time, line.level, line.text.clone())
-}
-
-fn any_record() -> impl Strategy<Value = String> {
-    let text = prop::sample::select(vec![
-        "x",
-        "a\nb\n  c",
-        "  at f",
-        "{\"level\":\"error\"}",
-        "",
-        "\u{1b}[31mred",
-        "{\"0\":\"H\",\"1\":\"\\ud83d\"}",
-        "{\n\"a\":1\n}",
-        "}\n",
-        "{}{}",
-    ]);
-    ("[a-z]{8}", text, any::<bool>()).prop_map(|(id, text, timed)| match timed {
-        false => json!({"id": id, "message": text}).to_string(),
-        true => json!({"timestamp": 1_760_000_000_123_i64, "message": text, "nonce": id}).to_string(),
-    })
-}
-
-/// A line of NDJSON, some of them broken.
-fn any_line() -> impl Strategy<Value = String> {
-    prop_oneof![
-        8 => any_record(),
-        1 => Just("{}".to_owned()),
-        1 => Just("{\"id\":\"broken\",".to_owned()),
-        1 => Just("{\"id\":\"broken\",\"message\":\"x".to_owned()),
-        1 => Just("{\"id\":nope}".to_owned()),
-    ]
-}
-
-/// Everything that is read of these deliveries, one after the other.
-fn all(kind: DrainKind, bodies: &[String]) -> (Vec<(LineId, Option<i64>, Option<Level>, String)>, u64, u64) {
-    let mut found = (Vec::new(), 0, 0);
-    for body in bodies {
-        match parse(kind, &RecordFields::default(), &LIMITS(), body.as_bytes()) {
-            Ok(parsed) => {
-                found.0.extend(parsed.lines.iter().map(facts));
-                found.1 += parsed.unreadable;
-                found.2 += parsed.continuations;
-            }
-            Err(_) => found.1 += 1,
-        }
-    }
-    found
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    #[test]
-    fn never_panics_on_any_bytes(kind in any_kind(), body in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = parse(kind, &RecordFields::default(), &LIMITS(), &body);
-        let _ = line(&RecordFields::default(), &LIMITS(), &String::from_utf8_lossy(&body), LineId(1));
-    }
-
-    #[test]
-    fn never_panics_on_mutated_bodies(
-        kind in any_kind(),
-        records in prop::collection::vec(any_record(), 1..5),
-        in_array in any::<bool>(),
-        bytes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"{}[]\",:\\\n\x1b\0au\xff\xc2 d8".to_vec())), 1..6),
-        line_bytes in 1_usize..40,
-    ) {
-        let mut body = if in_array { format!("[{}]", records.join(",")) } else { records.join("\n") }.into_bytes();
-        for (place, byte) in bytes {
-            let place = place.index(body.len());
-            body[place] = byte;
-        }
-        let limits = IntakeLimits { line_bytes, ..LIMITS() };
-        let once = parse(kind, &RecordFields::default(), &limits, &body);
-        let again = parse(kind, &RecordFields::default(), &limits, &body);
-        prop_assert_eq!(once.as_ref().map(ids), again.as_ref().map(ids));
-        for line in once.iter().flat_map(|parsed| &parsed.lines) {
-            prop_assert!(line.text.len() <= line_bytes || line.json.is_some());
-        }
-    }
-
-    #[test]
-    fn reads_a_batch_as_its_lines(kind in prop::sample::select(vec![DrainKind::Vercel, DrainKind::Http]), lines in prop::collection::vec(any_line(), 1..8)) {
-        prop_assert_eq!(all(kind, &[lines.join("\n")]), all(kind, &lines));
-    }
-
-    #[test]
-    fn gives_the_same_ids_however_records_are_batched(records in prop::collection::vec(any_record(), 1..8), at in any::<prop::sample::Index>(), in_array in any::<bool>()) {
-        let batch = |records: &[String]| if in_array { format!("[{}]", records.join(" , ")) } else { records.join("\n") };
-        let (first, second) = records.split_at(at.index(records.len()));
-        let whole = all(DrainKind::Vercel, &[records.join("\n")]);
-        prop_assert_eq!(whole, all(DrainKind::Vercel, &[batch(first), batch(second)]));
     }
 }

@@ -4,9 +4,10 @@
 //! message held back.
 
 use super::super::Parsed;
-use super::super::line::{LineId, LogLine};
+use super::super::body;
+use super::super::line::{LineId, continues};
 use super::lines::{RawLine, Tail};
-use crate::config::logs::RecordFields;
+use crate::config::logs::{IntakeLimits, RecordFields};
 
 /// Messages in one batch: enough that making it durable costs little beside counting it.
 pub const BATCH_MESSAGES: usize = 5_000;
@@ -22,8 +23,6 @@ pub struct Message {
     pub start: u64,
     /// Its text.
     pub text: String,
-    /// Lines that it has.
-    pub lines: u64,
     /// Whether there was more than a line may have.
     pub cut: bool,
 }
@@ -61,7 +60,7 @@ impl Messages {
         }
         self.release();
         if !text.trim().is_empty() {
-            let message = Message { start: line.start, text: text.into_owned(), lines: 1, cut: line.cut };
+            let message = Message { start: line.start, text: text.into_owned(), cut: line.cut };
             self.held = Some(Held { message, before: line.before });
         }
         !self.is_full()
@@ -105,7 +104,6 @@ impl Messages {
 impl Held {
     fn go_on(&mut self, text: &str, cut: bool, limit: usize) {
         let message = &mut self.message;
-        message.lines += 1;
         message.cut |= cut;
         let room = limit.saturating_sub(message.text.len());
         if room > text.len() {
@@ -122,24 +120,22 @@ impl Held {
 }
 
 /// Reads messages into lines; their ids are made of the reading and the place.
-pub fn parse(messages: &[Message], reading: u64, fields: &RecordFields) -> Parsed {
-    let _ = fields;
-    let mut parsed = Parsed::default();
+pub fn parse(messages: &[Message], reading: u64, fields: &RecordFields, limits: &IntakeLimits) -> Parsed {
+    let mut all = Parsed::default();
     for message in messages {
-        parsed.continuations += message.lines - 1;
-        parsed.cut += u64::from(message.cut);
-        parsed.lines.push(LogLine {
-            id: LineId::of_place(u128::from(reading), message.start),
-            time: None,
-            level: None,
-            text: message.text.trim_end().to_owned(),
-            json: None,
-            record: None,
-        });
+        let place = LineId::of_place(u128::from(reading), message.start);
+        match body::line(fields, limits, &message.text, place) {
+            Ok(parsed) => {
+                all.lines.extend(parsed.lines);
+                all.unreadable += parsed.unreadable;
+                all.continuations += parsed.continuations;
+                all.cut += parsed.cut.max(u64::from(message.cut));
+            }
+            Err(_) => {
+                all.unreadable += 1;
+                all.cut += u64::from(message.cut);
+            }
+        }
     }
-    parsed
-}
-
-fn continues(text: &str) -> bool {
-    text.is_empty() || text.starts_with([' ', '\t', '}', ']', ')'])
+    all
 }

@@ -47,7 +47,7 @@ pub async fn read_lines(
             Ok(chunk) => chunk,
             Err(_) => {
                 messages.release();
-                if !pass(&inlet, &mut messages, reading, &mut stop).await {
+                if !pass(&inlet, &limits, &mut messages, reading, &mut stop).await {
                     return;
                 }
                 continue;
@@ -60,7 +60,7 @@ pub async fn read_lines(
             rest = &rest[taken..];
             // While more waits already, what there is goes with it.
             let is_due = messages.is_full() || (rest.is_empty() && chunks.is_empty());
-            if is_due && !pass(&inlet, &mut messages, reading, &mut stop).await {
+            if is_due && !pass(&inlet, &limits, &mut messages, reading, &mut stop).await {
                 return;
             }
         }
@@ -68,13 +68,19 @@ pub async fn read_lines(
     }
     lines.finish(|line| messages.push(&line));
     messages.release();
-    if pass(&inlet, &mut messages, reading, &mut stop).await {
+    if pass(&inlet, &limits, &mut messages, reading, &mut stop).await {
         tracing::info!(drain = %inlet.settings.name, "the input has ended; all its lines are counted");
     }
 }
 
-async fn pass(inlet: &Inlet, messages: &mut Messages, reading: u64, stop: &mut watch::Receiver<bool>) -> bool {
-    messages.is_empty() || hand_over(inlet, messages.take(), reading, None, stop).await
+async fn pass(
+    inlet: &Inlet,
+    limits: &IntakeLimits,
+    messages: &mut Messages,
+    reading: u64,
+    stop: &mut watch::Receiver<bool>,
+) -> bool {
+    messages.is_empty() || hand_over(inlet, limits, messages.take(), reading, None, stop).await
 }
 
 fn pass_on(mut input: impl Read, sender: &mpsc::Sender<Vec<u8>>) {

@@ -8,18 +8,22 @@ mod rotating;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::super::LineId;
 use super::super::position::FilePosition;
+use super::super::{LineId, Parsed};
 use super::follower::{Batch, Follower, Step};
 use super::messages;
-use crate::config::logs::RecordFields;
+use crate::config::logs::{IntakeLimits, RecordFields};
 
 const LINE_BYTES: usize = 4 << 10;
+
+fn limits() -> IntakeLimits {
+    IntakeLimits { line_bytes: LINE_BYTES, ..IntakeLimits::default() }
+}
 
 /// A folder with `app.log`, and who follows it.
 struct Folder {
@@ -31,6 +35,7 @@ struct Folder {
     /// The lines that were counted.
     counted: Vec<String>,
     cut: u64,
+    unreadable: u64,
     bytes: u64,
     /// The id of each message, by its first line: reading it again makes the same.
     ids: BTreeMap<LineId, String>,
@@ -48,6 +53,7 @@ impl Folder {
             position: None,
             counted: Vec::new(),
             cut: 0,
+            unreadable: 0,
             bytes: 0,
             ids: BTreeMap::new(),
         }
@@ -89,22 +95,26 @@ impl Folder {
     }
 
     fn accept(&mut self, batch: Batch) {
-        self.see(&batch);
-        let parsed = messages::parse(&batch.messages, batch.reading, &RecordFields::default());
-        self.counted.extend(parsed.lines.iter().flat_map(|line| line.text.split('\n')).map(str::to_owned));
+        let parsed = self.see(&batch);
+        let lines = batch.messages.iter().flat_map(|message| message.text.split('\n'));
+        self.counted.extend(lines.filter(|line| !line.trim().is_empty()).map(str::to_owned));
         self.cut += parsed.cut;
+        self.unreadable += parsed.unreadable;
         self.bytes += batch.bytes;
         self.position = Some(batch.position);
     }
 
-    /// The same id is the same line, whether it is counted or not.
-    fn see(&mut self, batch: &Batch) {
-        let parsed = messages::parse(&batch.messages, batch.reading, &RecordFields::default());
-        for line in parsed.lines {
-            let first = line.text.split('\n').next().unwrap_or_default().to_owned();
-            let before = self.ids.insert(line.id, first.clone());
-            assert!(before.is_none_or(|before| before == first), "two lines have one id");
+    /// The same id is the same message, whether it is counted or not.
+    fn see(&mut self, batch: &Batch) -> Parsed {
+        for message in &batch.messages {
+            let first = message.text.split('\n').next().unwrap_or_default().to_owned();
+            let id = LineId::of_place(u128::from(batch.reading), message.start);
+            let before = self.ids.insert(id, first.clone());
+            assert!(before.is_none_or(|before| before == first), "two messages have one id");
         }
+        let parsed = messages::parse(&batch.messages, batch.reading, &RecordFields::default(), &limits());
+        assert!(parsed.lines.iter().all(|line| self.ids.contains_key(&line.id)));
+        parsed
     }
 
     /// All that is there now, and what follows from nothing coming after it.
@@ -136,8 +146,4 @@ impl Folder {
     fn counted(&mut self) -> Vec<String> {
         std::mem::take(&mut self.counted)
     }
-}
-
-fn is_there(path: &Path) -> bool {
-    path.exists()
 }

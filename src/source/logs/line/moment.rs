@@ -56,9 +56,9 @@ pub fn of_text(text: &str) -> Option<Micros> {
 fn of_whole(number: u64) -> Option<Micros> {
     let micros = match number {
         ..FIRST => return None,
-        ..100_000_000_000 => number * 1_000_000,
-        ..100_000_000_000_000 => number * 1_000,
-        ..100_000_000_000_000_000 => number,
+        FIRST..100_000_000_000 => number * 1_000_000,
+        100_000_000_000..100_000_000_000_000 => number * 1_000,
+        100_000_000_000_000..100_000_000_000_000_000 => number,
         _ => number / 1_000,
     };
     Micros::try_from(micros).ok()

@@ -71,7 +71,9 @@ pub fn is_noise(text: &str) -> bool {
 
 /// Whether there may be something to take out: control characters are below 0x20, 0x7f, and those that begin with 0xc2.
 fn needs_cleaning(text: &[u8]) -> bool {
-    text.iter().any(|byte| (*byte < 0x20 && *byte != b'\n' && *byte != b'\t') || *byte == 0x7f || *byte == 0xc2)
+    // All of a piece is looked at, without a way out in the middle: so the compiler looks at many bytes at once.
+    let is_odd = |byte: &u8| (*byte < 0x20) & (*byte != b'\n') & (*byte != b'\t') | (*byte == 0x7f) | (*byte == 0xc2);
+    text.chunks(256).any(|piece| piece.iter().fold(false, |found, byte| found | is_odd(byte)))
 }
 
 fn without_colours(text: &str) -> String {

@@ -23,27 +23,28 @@ fn every_line_counts_once_whatever_happens() {
 fn every_line_counts_once(seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut folder = Folder::followed();
-    let (mut written, mut files, mut crashes, mut open) = (0, 0, 0, false);
+    let (mut written, mut files, mut crashes) = (0, 0, 0);
     let mut unread = 0;
     while written < LINES || crashes < CRASHES {
         match random.u32(0..100) {
             0..60 => {
                 let mut text = String::new();
                 for _ in 0..random.u64(1..800).min(LINES.saturating_sub(written)) {
-                    let begin = if open || random.u32(0..5) > 0 { "" } else { "  " };
+                    let begin = if random.u32(0..5) > 0 { "" } else { "  " };
                     text.push_str(&format!("{begin}line {written}\n"));
-                    (written, open) = (written + 1, false);
+                    written += 1;
                 }
                 if random.bool() && written < LINES {
                     text.push_str("li");
                     folder.append("app.log", &text);
+                    folder.step();
                     folder.append("app.log", format!("ne {written}\n"));
                     written += 1;
                 } else {
                     folder.append("app.log", &text);
                 }
             }
-            60..68 => {
+            60..68 if folder.path("app.log").exists() => {
                 shift(&folder, &mut files);
                 folder.rename("app.log", "app.log.1");
                 if random.u32(0..4) > 0 {
@@ -75,9 +76,6 @@ fn every_line_counts_once(seed: u64) {
                 }
                 folder.now += std::time::Duration::from_millis(random.u64(0..1_500));
             }
-        }
-        if !folder.path("app.log").exists() && files == 0 {
-            folder.append("app.log", "");
         }
     }
     folder.append("app.log", "");

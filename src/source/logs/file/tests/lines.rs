@@ -1,6 +1,6 @@
 use std::fs;
 
-use super::{Folder, LINE_BYTES};
+use super::{Folder, LINE_BYTES, RecordFields, Step, limits, messages};
 
 #[test]
 fn lines_count_as_they_are_appended() {
@@ -65,9 +65,10 @@ fn a_line_counts_when_it_is_whole() {
 #[test]
 fn ends_of_lines_and_bytes_that_are_no_text_do_no_harm() {
     let mut folder = Folder::followed();
-    folder.append("app.log", b"a\r\n\n  \nb\xff\xfec\n\0\0\0d\n");
+    folder.append("app.log", b"a\r\n\n  \nbad \xff byte in a longer line of text\n\0\0\0d\n\xff\xff\xff\n");
     folder.read();
-    assert_eq!(folder.counted(), ["a", "b\u{fffd}\u{fffd}c", "d"]);
+    assert_eq!(folder.counted(), ["a", "bad \u{fffd} byte in a longer line of text", "d", "\u{fffd}\u{fffd}\u{fffd}"]);
+    assert_eq!(folder.unreadable, 1, "the last is no text at all");
 }
 
 #[test]
@@ -120,6 +121,32 @@ fn a_message_that_never_ends_is_parted_and_keeps_no_more_than_a_line() {
     assert!((5..=6).contains(&ids), "{ids} messages");
     assert!(folder.counted().iter().map(String::len).sum::<usize>() <= ids * LINE_BYTES);
     assert_eq!(folder.cut, ids as u64);
+}
+
+#[test]
+fn records_are_read_as_those_that_are_posted() {
+    let mut folder = Folder::followed();
+    folder.append(
+        "app.log",
+        r#"{"time":"2026-11-21T10:00:00Z","stream":"stderr","log":"{\"level\":\"error\",\"msg\":\"no\"}\n"}"#,
+    );
+    folder.append("app.log", "\n");
+    let Step::Batch(batch) = ({
+        folder.read_now();
+        folder.now += std::time::Duration::from_secs(1);
+        folder.follower.step(folder.now)
+    }) else {
+        panic!("a message is whole")
+    };
+    let parsed = messages::parse(&batch.messages, batch.reading, &RecordFields::default(), &limits());
+    let [line] = &parsed.lines[..] else { panic!("one line") };
+    assert_eq!(line.level, Some(crate::source::logs::Level::Error));
+    assert_eq!(line.time, Some(1_795_255_200_000_000));
+    assert_eq!(
+        line.record().and_then(|record| record.get("stream")).and_then(|stream| stream.as_str()),
+        Some("stderr")
+    );
+    assert_eq!(line.json.as_ref().and_then(|json| json.get("msg")).and_then(|text| text.as_str()), Some("no"));
 }
 
 #[test]

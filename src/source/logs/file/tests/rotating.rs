@@ -2,7 +2,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 
 use super::super::super::position::FilePosition;
-use super::{Folder, is_there};
+use super::Folder;
 
 fn truncate(folder: &Folder) {
     OpenOptions::new().write(true).truncate(true).open(folder.path("app.log")).expect("it can be cut");
@@ -64,6 +64,14 @@ fn files_that_were_renamed_while_nobody_read_are_read_in_their_order() {
         folder.append("app.log", "four\n");
         folder.rename("app.log", names[2]);
         folder.append("app.log", "five\n");
+        if names[0].starts_with("app.log.") {
+            // Numbers tell the order, whatever the times of the files.
+            let now = std::time::SystemTime::now();
+            for (days, name) in (1..).zip(names) {
+                let before = now - std::time::Duration::from_secs(86_400 * days);
+                folder.open(name).set_modified(before).expect("it can be set");
+            }
+        }
         folder.crash();
         folder.read();
         assert_eq!(folder.counted(), ["one", "two", "three", "four", "five"], "{names:?}");
@@ -243,7 +251,6 @@ fn a_link_that_is_set_to_another_file_is_followed() {
             folder.crash();
         }
         folder.read();
-        assert!(is_there(&target("2026-11-20.log")));
         assert_eq!(folder.counted(), ["one", "two", "three"]);
     }
 }
