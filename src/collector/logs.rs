@@ -20,7 +20,7 @@ use super::snapshot::scaled;
 use super::spans::SpanMaker;
 use crate::config::Limits;
 use crate::family::{Family, Kind, Labels, Micros, Series, Value};
-use crate::pack::logs::RunPart;
+use crate::pack::logs::{RunPart, ZeroAfter};
 use crate::pack::{self, LABELS_PER_METRIC};
 use crate::source::instant::format_exact;
 use crate::source::logs::LogLine;
@@ -67,6 +67,8 @@ pub struct LogsCollector {
     made: Vec<SpanRecord>,
     /// Whether a line has ever come: before that nothing is shown, since nothing is known.
     heard: bool,
+    /// Whether it must be one that has a form which is looked for.
+    zero_after: ZeroAfter,
     lines: u64,
 }
 
@@ -202,6 +204,7 @@ impl LogsCollector {
             room: 0,
             made: Vec::new(),
             heard: false,
+            zero_after: logs.zero_after,
             lines: 0,
         }))
     }
@@ -224,6 +227,7 @@ impl LogsCollector {
             let fitted = self.forms.fit(line);
             folded.fits.push(fitted.is_some());
             let Some(fitted) = fitted else { continue };
+            self.show(now);
             self.lines += 1;
             let time = line.time.unwrap_or(now);
             match fitted.run {
@@ -386,12 +390,19 @@ impl LogsCollector {
         }
         // What was written was heard. Metrics that the pack has got since begin now.
         self.heard = false;
-        self.hear(now);
+        self.show(now);
         Ok(changed)
     }
 
-    /// A line has come: from now on, what has not happened is 0.
+    /// A line has come, of whatever form.
     pub fn hear(&mut self, now: Micros) {
+        if self.zero_after == ZeroAfter::AnyLine {
+            self.show(now);
+        }
+    }
+
+    /// From now on, what has not happened is 0.
+    fn show(&mut self, now: Micros) {
         if !std::mem::replace(&mut self.heard, true) {
             self.counted.iter_mut().for_each(|counted| counted.series.seed(now));
         }

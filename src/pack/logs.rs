@@ -20,6 +20,19 @@ pub struct Logs {
     pub lines: Vec<LineForm>,
     /// Lines that begin and end one run of something are joined.
     pub runs: Option<Runs>,
+    /// After which line what has not happened is 0, and no longer absent.
+    pub zero_after: ZeroAfter,
+}
+
+/// After which line what has not happened is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ZeroAfter {
+    /// The first that the drain brings.
+    #[default]
+    AnyLine,
+    /// The first that has a form of this collector: not every version of the application logs what is looked for.
+    OwnLine,
 }
 
 /// Who writes the lines that a drain brings.

@@ -18,6 +18,7 @@ mod keys;
 mod lifecycle;
 mod lines;
 mod log_lines_a;
+mod log_lines_b;
 mod otlp_logs;
 mod otlp_push;
 mod otlp_receivers;

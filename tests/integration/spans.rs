@@ -71,13 +71,17 @@ struct Reader {
     skipped: BTreeMap<SpanSkipped, u64>,
 }
 
-/// Every collector of a pack that makes spans, in the pack's order.
+/// Every collector of a pack that makes spans of rows, in the pack's order. Those of log lines have tests of their own.
+fn of_rows(pack: &Pack) -> impl Iterator<Item = &pack::Collector> {
+    pack.collectors.iter().filter(|collector| !collector.spans.is_empty() && collector.rows.is_some())
+}
+
 fn readers(pack: &Pack, system: System, start: Start) -> Vec<Reader> {
     let guard = Arc::new(Guard::new(120));
     let parameters: Vec<(String, f64)> =
         pack.parameters.iter().map(|(name, parameter)| (name.clone(), parameter.value)).collect();
-    let readers = pack.collectors.iter().filter(|collector| !collector.spans.is_empty()).map(|definition| {
-        let rows = definition.rows.as_ref().expect("spans are made of rows");
+    let readers = of_rows(pack).map(|definition| {
+        let rows = definition.rows.as_ref().expect("they are of rows");
         let query = RowsQuery::of(rows, system, parameters.clone());
         let look_back = LookBack { unseen: DAY, margin: DAY, column: 0 };
         let settings = RowsSettings { start, look_back, page_rows: 100, limits: Limits::default() };
@@ -267,7 +271,7 @@ async fn every_pack_makes_spans_in_the_demo_too() {
         let settings = SourceSettings::new("app", System::Sqlite, place.url.clone().into());
         let source = SqliteSource::new(&settings).expect("the URL is good");
         let readers = read_all(&source, &pack).await;
-        for (reader, collector) in readers.iter().zip(pack.collectors.iter().filter(|c| !c.spans.is_empty())) {
+        for (reader, collector) in readers.iter().zip(of_rows(&pack)) {
             for span in &collector.spans {
                 let word = span.name.split('{').map(|part| part.rsplit('}').next().unwrap_or_default().trim());
                 let word = word.max_by_key(|part| part.len()).unwrap_or_default();
