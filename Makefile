@@ -51,7 +51,7 @@ fuzz: target/.fuzz-installed
 		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
 		mkdir -p fuzz/corpus/$$target; \
 		cp fuzz/seeds/$$target/* fuzz/corpus/$$target/; \
-		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none --codegen-units 16 $$target -- \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --sanitizer none $$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 -verbosity=0; \
 	done
 
