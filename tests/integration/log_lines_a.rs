@@ -4,6 +4,8 @@
 //! then is kept as a golden text too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Write as _;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -287,10 +289,21 @@ async fn lines_of_a_file_say_what_they_can() {
     let [name] = way.bodies.as_slice() else { panic!("one file is told of") };
     let setup = setup("mentor", "kind: file, file: APP_LOG");
     let file = setup.folder.path().join("app.log");
-    std::fs::write(&file, "").expect("the folder can be written to");
+    let append = |bytes: &[u8]| {
+        let log = OpenOptions::new().create(true).append(true).open(&file);
+        log.and_then(|mut log| log.write_all(bytes)).expect("the folder can be written to");
+    };
     let logs = setup.settings["logs"].replace("APP_LOG", &format!("\"{}\"", file.display()));
     let exporter = setup.with("logs", logs).start().await;
-    std::fs::write(&file, body(name)).expect("the folder can be written to");
+    // It begins at the end of what is there when it first looks; a line that nobody counts tells that it has looked.
+    exporter
+        .scrapes("the file is followed", |scrape| {
+            append(b"END RequestId: none\n");
+            let seen = scrape.sum("rowmetry_drain_lines_total", &[("outcome", "unmatched")]);
+            if seen > 0.0 { Ok(()) } else { Err("no line was seen".into()) }
+        })
+        .await;
+    append(&body(name));
     exporter.scrapes("the lines are counted", |scrape| told.compare(way, scrape)).await;
     told.nothing_leaks(&exporter).await;
 }
