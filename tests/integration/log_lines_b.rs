@@ -386,22 +386,22 @@ async fn runs_are_spans_without_a_text_of_theirs() {
     let all = deliveries("promptcademy", shift);
     deliver(&exporter, &all).await;
     deliver(&exporter, &all).await;
-    // All that ended and whose beginning came: the last digits of the run, when it began before noon, how long it was by the times of
-    // its lines, its outcome, its models, its error.
+    // All that say how long they were: the last digits of the run, when it began before noon (its line less its duration), how long it
+    // was, its outcome, its models, its error.
     let wanted = [
-        ("01", 600.0, 2.9, "success", "1", ""),
+        ("01", 599.95, 2.85, "success", "1", ""),
         ("02", 590.0, 5.1, "partial", "2", ""),
-        ("03", 580.0, 1.6, "failed", "3", "every_model_failed"),
-        ("04", 570.0, 16.5, "success", "4", ""),
-        ("05", 540.0, 0.2, "error", "1", "_OTHER"),
-        ("08", 512.3, 2.3, "success", "2", ""),
-        ("0b", 500.0, 0.1, "success", "0", ""),
-        ("0c", 490.0, 3.0, "unknown", "1", ""),
-        ("0d", 480.0, 2.0, "success", "", ""),
+        ("03", 579.95, 1.55, "failed", "3", "every_model_failed"),
+        ("04", 569.9, 16.4, "success", "4", ""),
+        ("05", 539.92, 0.12, "error", "1", "_OTHER"),
+        ("06", 530.004, 0.004, "error", "", "_OTHER"),
+        ("07", 520.9, 0.9, "success", "", ""),
+        ("08", 512.2, 2.2, "success", "2", ""),
+        ("0b", 499.912, 0.012, "success", "0", ""),
+        ("0d", 479.9, 1.9, "success", "", ""),
         ("0e", 470.0, 31.0, "partial", "3", ""),
-        ("0f", 430.0, 2.0, "partial", "2", ""),
-        // Both of its lines have the time of the one record that brought them.
-        ("10", 419.0, 0.0, "success", "1", ""),
+        ("0f", 429.2, 1.2, "partial", "2", ""),
+        ("10", 419.64, 0.64, "success", "1", ""),
     ];
     let is_run = |span: &ReceivedSpan| span.span.name == "ai run";
     let spans = super::harness::eventually(PATIENCE, "the runs have come", async || {
@@ -419,8 +419,8 @@ async fn runs_are_spans_without_a_text_of_theirs() {
             other => other.to_string(),
         };
         let id = text("promptcademy.request.id");
-        // To the tenth of a second.
-        let seconds = |nanos: f64| (nanos / 1e8).round() / 10.0;
+        // To the millisecond.
+        let seconds = |nanos: f64| (nanos / 1e6).round() / 1e3;
         let (start, end) = (span.span.start_time_unix_nano as f64, span.span.end_time_unix_nano as f64);
         let began = seconds((NOON + shift.0) as f64 * 1e6 - start);
         let row = (
