@@ -121,7 +121,7 @@ pub struct Told {
 const LINE_WEIGHT: usize = 4;
 
 impl Parsed {
-    /// Adds the lines of one record's text: one for each message in it, none for a text that only goes on with another's. The text
+    /// Adds the lines of one record's text: one for each message in it (`text::of_record`), none for a text that only goes on with another's. The text
     /// is cleaned, and each message cut to `line_bytes`. `id` makes the id of the record of the time that its first line has; the second
     /// message and those behind it have ids made of it and of their number.
     ///
@@ -176,7 +176,7 @@ impl Parsed {
     }
 
     fn add_messages(&mut self, text: &str, told: Told, mut record: Option<Value>, line_bytes: usize, budget: &Budget) {
-        let mut messages = text::messages(text).peekable();
+        let mut messages = text::of_record(text).into_iter().peekable();
         if messages.next_if(|first| continues(&text[first.clone()])).is_some() {
             self.continuations += 1;
         }

@@ -138,7 +138,7 @@ impl Cell {
             Origin::Level => Some(Cow::Borrowed(line.level.map_or(UNKNOWN, |level| level.as_str()))),
             Origin::Time => line.time.and_then(instant::format_exact).map(Cow::Owned),
             Origin::Json(fields) => first(fields, line.json.as_ref()),
-            Origin::Record(fields) => first(fields, line.record.as_ref()),
+            Origin::Record(fields) => first(fields, line.record()),
             Origin::Item(fields) => first(fields, item),
             Origin::Count(list) => {
                 let list = line.json.as_ref().and_then(|json| list.of(json)).and_then(Value::as_array);

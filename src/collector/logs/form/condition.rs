@@ -60,10 +60,10 @@ impl Conditions {
         let text = line.text.as_str();
         self.levels.as_ref().is_none_or(|levels| levels.contains(&line.level))
             && (self.json.is_empty() || line.json.is_some())
-            && (self.record.is_empty() || line.record.is_some())
+            && (self.record.is_empty() || line.record().is_some())
             && self.prefixes.as_ref().is_none_or(|prefixes| prefixes.iter().any(|prefix| text.starts_with(prefix)))
             && all(&self.json, line.json.as_ref())
-            && all(&self.record, line.record.as_ref())
+            && all(&self.record, line.record())
             && self.parts.as_ref().is_none_or(|parts| parts.iter().any(|part| part.find(text.as_bytes()).is_some()))
     }
 }

@@ -71,7 +71,7 @@ impl<'f> Fields<'f> {
     pub(super) fn of_line(&self, record: &Value) -> Option<Option<String>> {
         let Some(message) = self.message(record).and_then(|path| path.get(record)) else { return Some(None) };
         let message = message.as_str()?.trim_end();
-        let is_several = || message.contains('\n') && text::messages(message).nth(1).is_some();
+        let is_several = || message.contains('\n') && text::of_record(message).len() > 1;
         let is_envelope = message.trim_start().starts_with('{') || text::continues(message) || is_several();
         (!is_envelope).then(|| Some(message.to_owned()))
     }

@@ -161,23 +161,25 @@ fn reads_times_of_every_form() {
 #[test]
 fn takes_a_text_of_several_messages_apart() {
     // Text of the record; its messages; whether it begins as the continuation of another.
-    let table: [(&str, &[&str], u64); 12] = [
+    let table: [(&str, &[&str], u64); 13] = [
+        // One message, as the lines that nothing indents are no beginnings.
+        ("[a] Error:\n\nInvalid query:\nno such table\n[b]", &["[a] Error:\n\nInvalid query:\nno such table\n[b]"], 0),
         (
             "START RequestId: 1\nhello\nEND RequestId: 1\nREPORT RequestId: 1\tDuration: 3 ms\t\n",
             &["START RequestId: 1", "hello", "END RequestId: 1", "REPORT RequestId: 1\tDuration: 3 ms"],
             0,
         ),
         (
-            "2026 [info]: [API] POST /api/chat {\n  \"user\": 1,\n  \"list\": [\n    2\n  ]\n}\n2026 [info]: [API] GET",
+            "2026-01 [info]: [API] POST /api/chat {\n  \"user\": 1,\n  \"list\": [\n    2\n  ]\n}\n2026-01 [info]: [API] GET",
             &[
-                "2026 [info]: [API] POST /api/chat {\n  \"user\": 1,\n  \"list\": [\n    2\n  ]\n}",
-                "2026 [info]: [API] GET",
+                "2026-01 [info]: [API] POST /api/chat {\n  \"user\": 1,\n  \"list\": [\n    2\n  ]\n}",
+                "2026-01 [info]: [API] GET",
             ],
             0,
         ),
         (
-            "TypeError: x\n    at f (a.js:1:2)\nat g\n\nCaused by: y\n\tat h\nnext",
-            &["TypeError: x\n    at f (a.js:1:2)\nat g\n\nCaused by: y\n\tat h", "next"],
+            "[a] Error: x\n    at f (a.js:1:2)\nat g\n\nCaused by: y\n\tat h\n[b] next",
+            &["[a] Error: x\n    at f (a.js:1:2)\nat g\n\nCaused by: y\n\tat h", "[b] next"],
             0,
         ),
         ("    at f (a.js:1:2)", &[], 1),
@@ -206,7 +208,8 @@ fn takes_a_text_of_several_messages_apart() {
 #[test]
 fn cuts_lines_that_are_too_long() {
     let limits = IntakeLimits { line_bytes: 10, ..LIMITS() };
-    let body = vercel("1", "123456789é\nshort\n{\"a\":\"long enough\"}");
+    let texts_of_three = ["123456789é", "short", "{\"a\":\"long enough\"}"];
+    let body = texts_of_three.map(|text| vercel("1", text)).join("\n");
     let parsed = parse(DrainKind::Vercel, &RecordFields::default(), &limits, body.as_bytes()).expect("it is one");
     assert_eq!((texts(&parsed), parsed.cut), (vec!["123456789", "short", "{\"a\":\"long"], 2));
     let itself = parse(DrainKind::Http, &RecordFields::default(), &limits, b"{\"event\":\"started\",\"n\":1}")

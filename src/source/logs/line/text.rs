@@ -70,6 +70,34 @@ pub fn messages(text: &str) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
+/// The messages of one record's text. Hosts collect what an application wrote on several lines into one record; but one message may have
+/// lines that nothing indents, as errors of databases do. So a text is taken apart only where every message in it begins like a line of
+/// a log (JSON, a bracket, a time), or where it is the block that a host makes of an invocation; else it is one message. Only the first may
+/// begin as a continuation.
+pub fn of_record(text: &str) -> Vec<Range<usize>> {
+    let mut all: Vec<Range<usize>> = messages(text).collect();
+    let own = all.iter().position(|message| !continues(&text[message.clone()])).unwrap_or(all.len());
+    let begins_line = |message: &Range<usize>| {
+        let text = &text[message.clone()];
+        text.starts_with(['{', '[']) || text.as_bytes().first_chunk().is_some_and(is_year)
+    };
+    let is_block = text.starts_with(INVOCATION) || all[own..].iter().all(begins_line);
+    if !is_block && let (Some(first), Some(last)) = (all.get(own), all.last()) {
+        let whole = first.start..last.end;
+        all.truncate(own);
+        all.push(whole);
+    }
+    all
+}
+
+/// How the block of an invocation begins: lines of the host stand around those of the application (AWS Lambda, and so Vercel).
+const INVOCATION: &str = "START RequestId:";
+
+/// Whether a text that begins so begins with a date.
+fn is_year(begin: &[u8; 5]) -> bool {
+    begin[..4].iter().all(u8::is_ascii_digit) && begin[4] == b'-'
+}
+
 /// Whether this is rather bytes of something else than a line of text: it has control characters that no terminal takes, or
 /// much of it was no UTF-8.
 pub fn is_noise(text: &str) -> bool {
