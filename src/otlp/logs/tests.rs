@@ -297,10 +297,10 @@ fn the_resource_may_stand_behind_its_records() {
 #[test]
 fn a_text_of_several_messages_is_several_lines_with_the_record_each() {
     let several =
-        || LogRecord { severity_number: 9, event_name: "e".into(), ..says(text("one\n  more\ntwo\n{\"a\":1}")) };
+        || LogRecord { severity_number: 9, event_name: "e".into(), ..says(text("[one]\n  more\n[two]\n{\"a\":1}")) };
     let found = lines(vec![several(), several()]);
     let texts: Vec<_> = found.iter().map(|line| line.text.as_str()).collect();
-    assert_eq!(texts, ["one\n  more", "two", "{\"a\":1}"].repeat(2));
+    assert_eq!(texts, ["[one]\n  more", "[two]", "{\"a\":1}"].repeat(2));
     for line in &found {
         assert_eq!(line.record, Some(json!({"severity_number": 9, "event_name": "e"})));
         assert_eq!((line.level, line.time), (Some(Level::Info), Some(1_760_000_000_123_456)));

@@ -111,7 +111,9 @@ fn conditions_all_hold() {
         ("{json: {/a~1b/c~0d: x}}", plain(r#"{"a/b": {"c~d": "x"}}"#), true),
         ("{json: {a: x, b: y}}", plain(r#"{"a": "x", "b": "y"}"#), true),
         ("{json: {a: x, b: y}}", plain(r#"{"a": "x", "b": "z"}"#), false),
-        ("{record: {a: x}}", plain(r#"{"a": "x"}"#), false),
+        // A line without an envelope is its own record.
+        ("{record: {a: x}}", plain(r#"{"a": "x"}"#), true),
+        ("{record: {a: x}}", plain("a=x"), false),
         ("{record: {a: x}}", recorded("t", json!({"a": "x"})), true),
         ("{record: {/a/b: 500}}", recorded("t", json!({"a": {"b": "500"}})), true),
         ("{json: {a: x}, record: {a: y}}", recorded(r#"{"a": "x"}"#, json!({"a": "y"})), true),

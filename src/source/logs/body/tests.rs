@@ -50,7 +50,7 @@ fn reads_levels_times_and_texts_as_they_are_written() {
     let table = [
         ("started", "started", Level::Info, None),
         ("\u{1b}[31m[email] failed\u{1b}[39m \n", "[email] failed", Level::Info, None),
-        ("a\0b\u{7}c\r\nd", "abc", Level::Info, None),
+        ("a\0b\u{7}c\r\nd", "abc\nd", Level::Info, None),
         ("Grüße\u{a0}« ok »\u{85}", "Grüße\u{a0}« ok »", Level::Info, None),
         (
             "2026-11-21T10:00:00Z [\u{1b}[33mwarn\u{1b}[39m]: [API] slow",
@@ -304,9 +304,11 @@ fn reads_generic_records_as_envelopes_or_as_the_lines_themselves() {
     assert_eq!((texts(&parsed), parsed.lines[0].level), (vec!["x", "x"], Some(Level::Warn)));
     assert_eq!(parsed.lines[0].id, LineId::of_place(LineId::of_name("5").0, TIME as u64));
     assert_ne!(parsed.lines[0].id, parsed.lines[1].id, "one thing, at two times");
-    let several =
-        read(DrainKind::Http, "{\"message\":\"a\\n  b\\nc\",\"host\":\"h\"}\n{\"message\":\"  at x\",\"host\":\"h\"}");
-    assert_eq!((texts(&several), several.continuations), (vec!["a\n  b", "c"], 1));
+    let several = read(
+        DrainKind::Http,
+        "{\"message\":\"[a]\\n  b\\n[c]\",\"host\":\"h\"}\n{\"message\":\"  at x\",\"host\":\"h\"}",
+    );
+    assert_eq!((texts(&several), several.continuations), (vec!["[a]\n  b", "[c]"], 1));
     assert_eq!(several.lines[0].record().and_then(|record| record.get("host")), Some(&json!("h")));
 }
 

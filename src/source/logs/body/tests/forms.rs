@@ -92,8 +92,8 @@ fn refuses_what_is_nothing_that_a_drain_sends() {
 fn bounds_what_a_delivery_becomes() {
     // 10 values for each record; a record is held once for each message in it.
     let many = vec!["{\"a\":[0,0,0]}"; 100].join("\n");
-    let wide = format!("{{\"n\":[{}0],\"message\":\"{}\"}}", "0,".repeat(100), "a\\n".repeat(10));
-    let long = format!("{{\"n\":\"{}\",\"message\":\"{}\"}}", "0".repeat(6400), "a\\n".repeat(10));
+    let wide = format!("{{\"n\":[{}0],\"message\":\"{}\"}}", "0,".repeat(100), "[a]\\n".repeat(10));
+    let long = format!("{{\"n\":\"{}\",\"message\":\"{}\"}}", "0".repeat(6400), "[a]\\n".repeat(10));
     for body in [many, wide, long] {
         let read = |values| {
             within(&Budget::of(values), DrainKind::Vercel, &RecordFields::default(), &LIMITS(), body.as_bytes())
