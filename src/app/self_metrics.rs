@@ -28,6 +28,9 @@ pub fn self_metrics() -> String {
     collector.indexed(true);
     collector.audited(0, 0, 0, 0.0);
     collector.series("metric", 0);
+    let drain = metrics.drain("source", true);
+    drain.last_line(0.0);
+    drain.rows_since_last_line(0);
     metrics.own_spans(&OwnSpans::new());
     reference::self_metrics(&own::families(&metrics.gather()))
 }
