@@ -28,6 +28,7 @@ mod own_traces;
 mod packs;
 mod pooler;
 mod probing;
+mod quiet_drains;
 mod reading;
 mod redis;
 mod redis_access;
