@@ -177,14 +177,15 @@ impl App {
         let reload = Some(reload_hook(ask));
         let mut listening = Vec::new();
         match settings.logs.listen {
-            Some(place) if !settings.logs.drains.is_empty() => {
+            // Without a drain too: a reload may bring one, and it must not be beside `/metrics` then.
+            Some(place) => {
                 let drains = TcpListener::bind(place)
                     .await
                     .with_context(|| format!("cannot listen at {place} (`logs.listen`)"))?;
                 listening.push((drains, serving(Serves::Drains, None)));
                 listening.push((listener, serving(Serves::AllButDrains, reload)));
             }
-            _ => listening.push((listener, serving(Serves::All, reload))),
+            None => listening.push((listener, serving(Serves::All, reload))),
         }
         let running = BTreeMap::new();
         let mut app = App {

@@ -85,7 +85,8 @@ impl Look<'_> {
             self.found.facts.push(format!("posted to at {} of {listen}, beside /metrics", self.of.path));
             if !listen.ip().is_loopback() {
                 self.remark(
-                    "whoever can post to it can read /metrics too: `logs.listen` gives drains an address of their own",
+                    "whoever can reach it can read /metrics too, and take the connections that a scrape needs: `logs.listen` gives drains an \
+                     address of their own",
                 );
             }
         }

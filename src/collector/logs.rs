@@ -4,6 +4,7 @@
 //! asked here. No text leaves but through the columns that the pack declares, and the guard.
 
 pub mod form;
+mod kept;
 pub mod last;
 pub mod runs;
 pub mod window;
@@ -27,6 +28,7 @@ use crate::source::logs::LogLine;
 use crate::span::SpanRecord;
 use crate::telemetry::{Ignored, SpanSkipped};
 use form::{Fitted, Forms};
+use kept::Kept;
 use last::LastValues;
 use runs::{Begun, Due, Ended, Runs};
 
@@ -104,6 +106,7 @@ struct Joined {
     lost: Vec<(usize, String)>,
     lost_after: Micros,
     runs: Runs,
+    kept: Kept,
 }
 
 /// What became of lines.
@@ -190,6 +193,7 @@ impl LogsCollector {
                 lost: runs.lost.iter().filter_map(|(column, value)| Some((at(column)?, value.clone()))).collect(),
                 lost_after,
                 runs: Runs::new(lost_after, settings.runs, joins),
+                kept: Kept::new(definition, &columns, guard),
             }
         });
         Ok(Some(LogsCollector {
@@ -418,13 +422,15 @@ impl LogsCollector {
         };
         let key = KeyHash(xxhash_rust::xxh3::xxh3_128(identity.as_bytes()));
         let own = || row.iter().map(|cell| cell.as_deref().map(String::from)).collect::<runs::Cells>();
+        let place = |(at, cell): (usize, &Option<Cow<'_, str>>)| cell.as_deref().map(|text| joined.kept.of(at, text));
+        let kept = || row.iter().enumerate().map(place).collect::<runs::Cells>();
         let (beginning, began, end, ended) = match part {
-            RunPart::Start => match joined.runs.begin(key, own(), time, now) {
+            RunPart::Start => match joined.runs.begin(key, kept(), time, now) {
                 Begun::Open | Begun::Known => return,
                 Begun::Full => return ignore(Ignored::RunsFull),
                 Begun::Ended(end, ended) => (own(), time, end, ended),
             },
-            RunPart::End => match joined.runs.end(key, own, time, now) {
+            RunPart::End => match joined.runs.end(key, kept, time, now) {
                 Ended::Waits => return,
                 Ended::Over => return ignore(Ignored::RunOver),
                 Ended::Alone => (vec![None; row.len()], None, own(), time),

@@ -198,7 +198,7 @@ impl Drain {
     /// What time itself changes.
     async fn tick(&mut self) {
         let wanted = self.packs();
-        if let (Some(counting), Some((packs, _))) = (&self.counting, &wanted)
+        if let (Some(counting), Some(packs)) = (&self.counting, &wanted)
             && !counting.is_of(packs)
         {
             tracing::info!(source = %self.settings.name, "other packs count its lines now");
@@ -223,7 +223,16 @@ impl Drain {
         }
         counting.ripen(&self.context, now);
         self.since_well += 1;
-        if self.since_well >= WELL_EVERY {
+        let is_time = self.since_well >= WELL_EVERY;
+        if is_time && self.failing.is_some() {
+            // What could not be written is no success because nobody comes: only writing tells that it can be done again.
+            self.since_well = 0;
+            let nothing = counting.fold(&[], None, 0, None, now);
+            let _ = self.write(counting, &nothing, None, Instant::now(), false).await;
+            self.tell();
+            return;
+        }
+        if is_time {
             self.since_well = 0;
             counting.tell(&self.context, &Counted::default(), 0.0, now);
         }
@@ -234,10 +243,10 @@ impl Drain {
     /// Makes the counting from the state, once it is known which packs apply.
     async fn make(&mut self) -> Result<(), Refusal> {
         let known = self.packs();
-        let made = Counting::load(&self.settings, &self.context, known.map(|(packs, _)| packs)).await;
+        let made = Counting::load(&self.settings, &self.context, known).await;
         match made {
             Ok(Some(counting)) => {
-                counting.begin(&self.context);
+                counting.begin(&self.context, self.failing.is_none());
                 self.counting = Some(counting);
                 Ok(())
             }
@@ -268,23 +277,24 @@ impl Drain {
         }
     }
 
-    /// The packs that count its lines, and whether that is all of them; none while that is not known.
-    fn packs(&self) -> Option<(Vec<Arc<Pack>>, bool)> {
+    /// The packs that count its lines; none while that is not known.
+    fn packs(&self) -> Option<Vec<Arc<Pack>>> {
         let all = &self.context.settings.packs;
         let of = |names: &[String]| -> Vec<Arc<Pack>> {
             let named = all.iter().filter(|pack| names.contains(&pack.app) && pack.has_collectors_for(Reads::Logs));
             named.cloned().collect()
         };
         if let Some(names) = &self.settings.packs {
-            return Some((of(names), true));
+            return Some(of(names));
         }
         let database = self.settings.database.as_deref()?;
         let configured = self.context.settings.sources.iter().find(|source| source.name == database);
         if let Some(names) = configured.and_then(|source| source.packs.as_ref()) {
-            return Some((of(names), true));
+            return Some(of(names));
         }
+        // Before its tables were seen it has the packs of its server alone: lines would be answered for, and be lost.
         let status = self.context.board.update(|view| view.sources.get(database).cloned()).unwrap_or_default();
-        (status.settled || !status.packs.is_empty()).then(|| (of(&status.packs), status.settled))
+        status.settled.then(|| of(&status.packs))
     }
 
     /// Rows of its database that were counted so far, as far as that is known.

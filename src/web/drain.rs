@@ -15,6 +15,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::header::{CONNECTION, CONTENT_TYPE, EXPECT, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use secrecy::ExposeSecret as _;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::reply::{Parts, plain, reply};
@@ -29,6 +30,10 @@ use refused::Refused;
 /// Bodies up to this are checked and read where they arrive: well under a millisecond of work, about what it costs to hand
 /// it to another thread. Longer ones, and packed ones, would keep other requests waiting.
 const INLINE_BYTES: usize = 64 * 1024;
+/// Longer or packed bodies whose lines are in memory at a time, from when they are read until they count: one is read while
+/// another is counted. Lines take up to a hundred times the memory of a body that was made to do harm, which the room that its bytes
+/// took says nothing of; the others wait as bytes.
+const READ_AT_ONCE: usize = 2;
 /// Time that a drain's task has to count a delivery for good. Senders wait for 30 s or so; what is counted after that is
 /// known when it is delivered again.
 const COUNTING_TIME: Duration = Duration::from_secs(25);
@@ -61,12 +66,13 @@ pub struct Intake {
     /// Bounds.
     pub limits: IntakeLimits,
     warned: Arc<Mutex<BTreeMap<String, Instant>>>,
+    turns: Arc<Semaphore>,
 }
 
 impl Intake {
     /// The way in for these drains, within these bounds.
     pub fn new(inlets: Arc<Inlets>, limits: IntakeLimits) -> Self {
-        Intake { inlets, limits, warned: Arc::default() }
+        Intake { inlets, limits, warned: Arc::default(), turns: Arc::new(Semaphore::new(READ_AT_ONCE)) }
     }
 
     /// Whether it may be said now that requests to a drain are refused: not if it was a short while ago.
@@ -137,8 +143,9 @@ async fn take_in(intake: &Intake, inlet: Inlet, request: Request<Incoming>) -> R
         }
     };
     // In a task of its own: a client that goes away now takes nothing back, and its request is counted still.
+    let turns = intake.turns.clone();
     let counting = tokio::spawn(async move {
-        let outcome = count(&inlet, *received).await;
+        let outcome = count(&inlet, &turns, *received).await;
         tally.settle(outcome.as_ref().map_or_else(Refused::fate, |_| RequestFate::Accepted));
         outcome
     });
@@ -231,9 +238,15 @@ fn is_test(body: &[u8]) -> bool {
 }
 
 /// Counts what was received, and tells how many of its records could not be read.
-async fn count(inlet: &Inlet, work: Work) -> Result<u64, Refused> {
+async fn count(inlet: &Inlet, turns: &Semaphore, work: Work) -> Result<u64, Refused> {
     let bytes = work.body.len() as u64;
     let is_short = work.body.len() <= INLINE_BYTES && work.packing == Packing::Plain;
+    let until = Instant::now() + COUNTING_TIME;
+    // Given back when its lines are counted, or refused.
+    let _turn = match is_short {
+        true => None,
+        false => Some(tokio::time::timeout_at(until, turns.acquire()).await.map_err(|_| Refused::NoRoom)?),
+    };
     let read = if is_short {
         read_lines(work)
     } else {
@@ -254,7 +267,7 @@ async fn count(inlet: &Inlet, work: Work) -> Result<u64, Refused> {
     let Some((parsed, room)) = read? else { return Ok(0) };
     let rejected = parsed.unreadable;
     let delivered = inlet.deliver(parsed, None, room.into_permit());
-    match tokio::time::timeout(COUNTING_TIME, delivered).await {
+    match tokio::time::timeout_at(until, delivered).await {
         Ok(outcome) => outcome.map(|()| rejected).map_err(Refused::Delivery),
         Err(_) => Err(Refused::Late),
     }

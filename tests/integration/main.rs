@@ -7,6 +7,7 @@ mod crash;
 mod delivery;
 mod demo;
 mod drain_requests;
+mod drains;
 mod endpoints;
 mod exemplars;
 mod exposition;

@@ -238,7 +238,7 @@ fn who_reaches_drains_may_reach_metrics() {
     };
     let (listen, told, text) = of([0, 0, 0, 0], None);
     assert_eq!((listen.as_str(), told), ("0.0.0.0:9469", 1), "{text}");
-    assert!(text.contains("remark  whoever can post to it can read /metrics too"), "{text}");
+    assert!(text.contains("remark  whoever can reach it can read /metrics too"), "{text}");
     let (listen, told, text) = of([0, 0, 0, 0], Some([0, 0, 0, 0]));
     assert_eq!((listen.as_str(), told), ("0.0.0.0:9470", 0), "{text}");
     assert!(text.contains("where drains alone are served"), "{text}");

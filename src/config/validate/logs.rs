@@ -222,6 +222,10 @@ impl Check<'_> {
                 self.complain(&strs(&of(at, key)), message);
             }
         }
+        if token.as_ref().is_some_and(|token| raw.token_header.is_none() && has_scheme(token)) {
+            let message = "no sender can show it: write the token alone, without `Bearer` before it";
+            self.complain(&strs(&of(at, token_key)), message);
+        }
         let has_secret = raw.secret.is_some() || raw.secret_file.is_some();
         let has_token = raw.token.is_some() || raw.token_file.is_some();
         match (has_secret || has_token, raw.allow_anyone) {
@@ -382,6 +386,12 @@ fn is_name(name: &str) -> bool {
 fn fits_header(held: &SecretString) -> bool {
     use secrecy::ExposeSecret as _;
     held.expose_secret().bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// Whether a token has `Bearer` before it, as it stands in `Authorization`: that word is not compared.
+fn has_scheme(token: &SecretString) -> bool {
+    use secrecy::ExposeSecret as _;
+    token.expose_secret().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer "))
 }
 
 fn of(at: &[&str], key: &str) -> Vec<String> {

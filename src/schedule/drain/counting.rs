@@ -122,13 +122,15 @@ impl Counting {
         Ok(Some(Counting { id, cursor, window, collectors, zero_first, hidden_since }))
     }
 
-    /// Says that its collectors are there, and shows what they counted before.
-    pub(super) fn begin(&self, context: &Context) {
+    /// Says that its collectors are there, and that they are well if they are, and shows what they counted before.
+    pub(super) fn begin(&self, context: &Context, is_well: bool) {
         for one in &self.collectors {
             context.store.expect(&one.id);
             context.board.collector(&one.id, |status| {
                 status.kind = "logs".into();
-                status.state = Some(WELL);
+                if is_well {
+                    status.state = Some(WELL);
+                }
             });
             one.publish(context, self.hidden_since);
         }

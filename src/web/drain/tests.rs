@@ -37,7 +37,7 @@ async fn a_sender_is_not_kept_waiting_for_ever_and_loses_nothing() {
         room: Room::new(inlets),
     };
     let began = Instant::now();
-    let outcome = count(&inlet, work).await;
+    let outcome = count(&inlet, &Semaphore::new(READ_AT_ONCE), work).await;
     assert!(matches!(outcome, Err(Refused::Late)), "{outcome:?}");
     assert_eq!(began.elapsed(), COUNTING_TIME);
     let delivery = waiting.recv().await.expect("it waits to be counted still");

@@ -66,6 +66,41 @@ async fn the_answer_waits_until_the_lines_are_counted() {
     assert_eq!(intakes.fates().await, outcomes([("accepted", 2), ("not_ready", 1)]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_long_bodies_only_two_are_in_memory_as_lines() {
+    let limits = IntakeLimits::default();
+    let mut intakes = Intakes::start(DrainAuth::default(), limits, None).await;
+    let mut waiting = intakes.waiting.take().expect("no task takes it");
+    let long = LINES.repeat(2_000);
+    let counts = async {
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            held.push(soon(waiting.recv()).await.expect("it comes"));
+        }
+        // Three have come whole, and one of them is bytes still; what is short waits for none of them.
+        let room = limits.waiting_bytes - 3 * long.len();
+        eventually(PATIENCE, "all are read", async || match intakes.inlets.take_room(room + 1024) {
+            None => Ok(()),
+            Some(_) => Err("not yet".into()),
+        })
+        .await;
+        let (reply, ()) = tokio::join!(intakes.post(&[], LINES), async {
+            let next = soon(waiting.recv()).await.expect("it comes");
+            assert_eq!(next.parsed.lines.len(), 3, "not the third long one");
+            next.answer.send(Ok(())).expect("somebody waits");
+        });
+        assert_eq!(reply.status(), "200");
+        for delivery in held {
+            delivery.answer.send(Ok(())).expect("somebody waits");
+        }
+        let last = soon(waiting.recv()).await.expect("its turn comes");
+        last.answer.send(Ok(())).expect("somebody waits");
+    };
+    let post = || intakes.post(&[], &long);
+    let (first, second, third, ()) = tokio::join!(post(), post(), post(), counts);
+    assert_eq!([first.status(), second.status(), third.status()], ["200"; 3]);
+}
+
 #[tokio::test]
 async fn more_than_can_wait_is_told_to_come_again() {
     let mut intakes = Intakes::start(DrainAuth::default(), IntakeLimits::default(), None).await;

@@ -194,6 +194,7 @@ fn what_is_missing_of_a_drain_is_told() {
         ("{name: a, kind: http, secret_file: FOLDER/blank}", "@.secret_file: the secret is empty"),
         ("{name: a, kind: vercel, secret: k, verify: ''}", "@.verify: the code is empty"),
         ("{name: a, kind: http, token: \"a\\nb\"}", "@.token: it cannot stand in a header"),
+        ("{name: a, kind: http, token: 'Bearer abc'}", "@.token: no sender can show it: write the token alone"),
         ("{name: a, kind: http, token_file: FOLDER/odd}", "@.token_file: it cannot stand in a header"),
         ("{name: a, kind: http, token: t, fields: {message: []}}", "@.fields.message: expected the name of a field"),
         ("{name: a, kind: http, token: t, fields: {id: [a, '']}}", "@.fields.id: expected the name of a field"),
