@@ -5,6 +5,7 @@
 
 mod counting;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,7 +141,7 @@ impl Drain {
             cut += parsed.cut;
         }
         let lines: usize = parsed.iter().map(|parsed| parsed.lines.len()).sum();
-        let room = self.context.spans.as_ref().map(|queue| queue.reserve(counting.spans_of(lines)));
+        let room = self.context.spans.as_ref().map(|queue| queue.reserve(counting.spans_of(&parsed)));
         let spans = room.as_ref().map_or(0, Room::spans);
         let rows_now = self.rows_of_database();
         let folding = tokio::task::spawn_blocking(move || {
@@ -187,8 +188,9 @@ impl Drain {
         if let Some(room) = room {
             room.fill(counted.spans_made);
         }
-        counting.publish(&self.context, is_heard);
-        counting.tell(&self.context, counted, began.elapsed().as_secs_f64(), clock::now());
+        let now = clock::now();
+        counting.publish(&self.context, is_heard, now);
+        counting.tell(&self.context, counted, began.elapsed().as_secs_f64(), now);
         self.failing = None;
         self.since_well = 0;
         self.counting = Some(counting);
@@ -198,7 +200,7 @@ impl Drain {
     /// What time itself changes.
     async fn tick(&mut self) {
         let wanted = self.packs();
-        if let (Some(counting), Some((packs, _))) = (&self.counting, &wanted)
+        if let (Some(counting), Some(packs)) = (&self.counting, &wanted)
             && !counting.is_of(packs)
         {
             tracing::info!(source = %self.settings.name, "other packs count its lines now");
@@ -212,9 +214,10 @@ impl Drain {
         }
         let now = clock::now();
         let Some(mut counting) = self.counting.take() else { return };
-        if counting.next_tick().is_some_and(|next| next <= now) {
+        // What could not be written is tried again, so that it is known when it can be, and not before.
+        if self.failing.is_some() || counting.next_tick().is_some_and(|next| next <= now) {
             let began = Instant::now();
-            let room = self.context.spans.as_ref().map(|queue| queue.reserve(counting.spans_of(Counting::DUE_AT_ONCE)));
+            let room = self.context.spans.as_ref().map(|queue| queue.reserve(counting.spans_of_due()));
             let counted = counting.tick(room.as_ref().map_or(0, Room::spans), now);
             // When it cannot be written, it is made anew at the next tick, and comes due again.
             let _ = self.write(counting, &counted, room, began, false).await;
@@ -233,8 +236,7 @@ impl Drain {
 
     /// Makes the counting from the state, once it is known which packs apply.
     async fn make(&mut self) -> Result<(), Refusal> {
-        let known = self.packs();
-        let made = Counting::load(&self.settings, &self.context, known.map(|(packs, _)| packs)).await;
+        let made = Counting::load(&self.settings, &self.context, self.packs()).await;
         match made {
             Ok(Some(counting)) => {
                 counting.begin(&self.context);
@@ -268,36 +270,43 @@ impl Drain {
         }
     }
 
-    /// The packs that count its lines, and whether that is all of them; none while that is not known.
-    fn packs(&self) -> Option<(Vec<Arc<Pack>>, bool)> {
+    /// The packs that count its lines; none while that is not known. What its database runs before it could be asked (the pack of its
+    /// kind of server) is not all: lines that come meanwhile would be remembered as counted.
+    fn packs(&self) -> Option<Vec<Arc<Pack>>> {
         let all = &self.context.settings.packs;
         let of = |names: &[String]| -> Vec<Arc<Pack>> {
             let named = all.iter().filter(|pack| names.contains(&pack.app) && pack.has_collectors_for(Reads::Logs));
             named.cloned().collect()
         };
         if let Some(names) = &self.settings.packs {
-            return Some((of(names), true));
+            return Some(of(names));
         }
         let database = self.settings.database.as_deref()?;
         let configured = self.context.settings.sources.iter().find(|source| source.name == database);
         if let Some(names) = configured.and_then(|source| source.packs.as_ref()) {
-            return Some((of(names), true));
+            return Some(of(names));
         }
         let status = self.context.board.update(|view| view.sources.get(database).cloned()).unwrap_or_default();
-        (status.settled || !status.packs.is_empty()).then(|| (of(&status.packs), status.settled))
+        status.settled.then(|| of(&status.packs))
     }
 
-    /// Rows of its database that were counted so far, as far as that is known.
-    fn rows_of_database(&self) -> Option<u64> {
-        let database = self.settings.database.as_deref()?;
+    /// Rows that each collector of its database counted so far, as far as that is known.
+    fn rows_of_database(&self) -> BTreeMap<String, u64> {
+        let Some(database) = self.settings.database.as_deref() else { return BTreeMap::new() };
         self.context.board.update(|view| {
             let of = view.collectors.iter().filter(|(id, status)| &*id.source == database && status.kind == "rows");
-            of.map(|(_, status)| status.rows_counted).try_fold(0u64, |sum, rows| Some(sum + rows?))
+            of.filter_map(|(id, status)| Some((id.to_string(), status.rows_counted?))).collect()
         })
     }
 
     /// Says how it fares: on the board, and in its metrics.
-    fn tell(&self) {
+    fn tell(&mut self) {
+        let rows = self.rows_of_database();
+        if let (Some(counting), Some(_)) = (&mut self.counting, &self.settings.database)
+            && counting.last_line().is_some()
+        {
+            self.metrics.rows_since_last_line(counting.rows_since(rows));
+        }
         let counting = self.counting.as_ref();
         let last_line = counting.and_then(Counting::last_line);
         if let Some(last) = last_line {
@@ -307,9 +316,6 @@ impl Drain {
             let (lines, oldest) = counting.remembered();
             let age = oldest.map_or(0, |oldest| clock::now().saturating_sub(oldest).max(0));
             self.metrics.remembered(lines, age as f64 / 1e6);
-            if let (Some(rows), Some(then)) = (self.rows_of_database(), counting.rows_at_last_line()) {
-                self.metrics.rows_since_last_line(rows.saturating_sub(then));
-            }
         }
         let waits = || {
             let database = self.settings.database.as_deref().unwrap_or_default();
