@@ -3,6 +3,7 @@
 //! It is what the state holds, or it is thrown away. It waits for nobody and reads no clock.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,8 @@ struct Cursor {
     rows: BTreeMap<String, u64>,
     /// Where the file was read to.
     position: Option<FilePosition>,
+    /// The file that is.
+    file: Option<PathBuf>,
     /// The packs that counted its lines: while the database does not tell, they do still.
     packs: Vec<String>,
 }
@@ -117,7 +120,10 @@ impl Counting {
             }
         }
         let zero_first = Micros::try_from(context.settings.zero_first.as_micros()).unwrap_or(Micros::MAX);
-        let cursor = Cursor { packs: packs.iter().map(|pack| pack.app.clone()).collect(), ..cursor };
+        // A place in one file is none in another: that would be read from its beginning, as if it came after.
+        let position = cursor.position.filter(|_| cursor.file == settings.file);
+        let packs = packs.iter().map(|pack| pack.app.clone()).collect();
+        let cursor = Cursor { packs, position, file: settings.file.clone(), ..cursor };
         // What was shown before is not shown as 0 again.
         let newest = collectors.iter().filter_map(|one| one.collector.youngest_start()).max();
         let hidden_since = newest.unwrap_or(Micros::MIN).max(now.saturating_sub(zero_first));
