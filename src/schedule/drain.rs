@@ -88,6 +88,8 @@ impl Drain {
         }
         if let Some(following) = following {
             following.abort();
+            // It has given back what it reads, for who reads it next.
+            let _ = following.await;
         }
         self.deliveries.close();
         while let Some(delivery) = self.deliveries.recv().await {
