@@ -439,3 +439,6 @@ fn reload_hook(ask: mpsc::Sender<oneshot::Sender<Result<(), Vec<String>>>>) -> w
 fn seconds() -> f64 {
     clock::now() as f64 / 1e6
 }
+
+#[cfg(test)]
+mod tests;

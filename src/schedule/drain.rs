@@ -369,3 +369,6 @@ fn unusable(error: &impl std::fmt::Display) -> Failure {
 
 /// The state of a collector that counts.
 const WELL: State = State::Ok;
+
+#[cfg(test)]
+mod tests;

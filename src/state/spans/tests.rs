@@ -67,7 +67,7 @@ async fn a_state_of_the_first_format_goes_on_with_a_queue() {
     let directory = tempfile::tempdir().expect("a directory");
     let state = State::open(Some(directory.path())).await.expect("it opens");
     state.save("s/p/c", &changes(0..0), 50).await.expect("it writes");
-    let back = "drop table span_batch; pragma user_version = 1";
+    let back = "drop table span_batch; drop table line_batch; drop table run; pragma user_version = 1";
     sqlx::raw_sql(back).execute(&mut *state.connection.lock().await).await.expect("it writes");
     drop(state);
     for _ in 0..2 {
