@@ -114,7 +114,7 @@ async fn each_address_shows_what_it_is_for() {
 
     // A drain that is closed is gone at once.
     assert_eq!(intakes.send(&head, LINES).await.status(), "200");
-    intakes.inlets.close("/drains/app");
+    intakes.inlets.close("app");
     assert_eq!(intakes.send(&head, LINES).await.status(), "404");
 }
 
