@@ -43,7 +43,7 @@ fn line(number: usize, truth: &mut BTreeMap<String, f64>) -> String {
         1 | 2 => {
             // A run begins at 1 and ends at 2, but for every hundredth, which never does.
             let run = number / 20;
-            let ends = run % 100 != 0;
+            let ends = !run.is_multiple_of(100);
             let event = if number % 20 == 1 {
                 "run_start"
             } else if ends {
@@ -52,7 +52,7 @@ fn line(number: usize, truth: &mut BTreeMap<String, f64>) -> String {
                 "other"
             };
             add(format!("lines_events_total{{event=\"{event}\"}}"), 1.0);
-            let outcome = if run % 3 == 0 { "failed" } else { "ok" };
+            let outcome = if run.is_multiple_of(3) { "failed" } else { "ok" };
             match event {
                 "run_end" => add(format!("lines_runs_total{{outcome=\"{outcome}\"}}"), 1.0),
                 "other" => add("lines_runs_in_flight".into(), 1.0),
