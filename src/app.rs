@@ -119,6 +119,18 @@ struct Running {
     stop: watch::Sender<bool>,
 }
 
+impl Running {
+    /// Waits until it has ended, and drops it where that takes too long. It is gone then: it writes and shows nothing after what comes
+    /// in its place has read the state.
+    async fn ended(&mut self) {
+        if tokio::time::timeout(STOP_WITHIN, &mut self.task).await.is_err() {
+            self.task.abort();
+            // That it was dropped is no failure.
+            let _ = (&mut self.task).await;
+        }
+    }
+}
+
 impl App {
     /// Opens the state, listens, and starts every source.
     ///
@@ -272,9 +284,7 @@ impl App {
         }
         for name in names {
             if let Some(mut running) = self.running.remove(&name) {
-                if tokio::time::timeout(STOP_WITHIN, &mut running.task).await.is_err() {
-                    running.task.abort();
-                }
+                running.ended().await;
                 self.take_back(&name);
             }
         }
@@ -348,9 +358,7 @@ impl App {
             running.stop.send_replace(true);
         }
         for running in self.running.values_mut() {
-            if tokio::time::timeout(STOP_WITHIN, &mut running.task).await.is_err() {
-                running.task.abort();
-            }
+            running.ended().await;
         }
         // Now nothing comes any more, and all that came can be sent, at once.
         let pushed = async {
@@ -390,16 +398,22 @@ fn context(
 }
 
 /// What all sources depend on: when it changes, all begin anew. Who follows which database is of it, since a database reads
-/// names for those who follow it.
+/// names for those who follow it, and says to a drain which packs count its lines.
 fn shared(settings: &Settings) -> String {
+    let of_database = |name: Option<&String>| {
+        let database = settings.sources.iter().find(|source| Some(&source.name) == name)?;
+        Some((&database.name, &database.packs))
+    };
     let followers = settings.sources.iter().filter(|source| source.upstream.database().is_none());
     let links: Vec<_> = followers
-        .map(|source| {
-            let database = settings.sources.iter().find(|other| Some(&other.name) == source.database.as_ref());
-            (&source.name, source.upstream, &source.packs, database.map(|database| (&database.name, &database.packs)))
-        })
+        .map(|source| (&source.name, source.upstream, &source.packs, of_database(source.database.as_ref())))
         .collect();
-    format!("{:?} {:?} {:?} {:?} {links:?}", settings.packs, settings.parameters, settings.limits, settings.zero_first)
+    let drains: Vec<_> =
+        settings.logs.drains.iter().map(|drain| (&drain.name, of_database(drain.database.as_ref()))).collect();
+    format!(
+        "{:?} {:?} {:?} {:?} {links:?} {drains:?}",
+        settings.packs, settings.parameters, settings.limits, settings.zero_first
+    )
 }
 
 /// What one source depends on, the certificates that it trusts included: they are renewed under the same name. It holds the
@@ -425,3 +439,6 @@ fn reload_hook(ask: mpsc::Sender<oneshot::Sender<Result<(), Vec<String>>>>) -> w
 fn seconds() -> f64 {
     clock::now() as f64 / 1e6
 }
+
+#[cfg(test)]
+mod tests;

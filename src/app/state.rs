@@ -62,6 +62,10 @@ pub async fn reset_state(settings: &Settings, id: &str) -> anyhow::Result<String
         text += &format!("forgot {collector}: {series} series, {seen} seen keys\n");
     }
     text += "Their counts begin anew at 0 at the next start, as `start` says.\n";
+    if text.contains("/drain/lines: ") {
+        text += "Of a drain, `…/drain/lines` is no count: it is the lines that came lately, and the place in a file. Lines that are \
+                 delivered again count again, and a file is followed from its present end.\n";
+    }
     if waiting > 0 {
         text += &format!("{waiting} spans that wait are sent still; `rowmetry state forget` drops those too.\n");
     }

@@ -109,6 +109,19 @@ struct Joined {
     kept: Kept,
 }
 
+/// What an earlier run wrote.
+#[derive(Debug, Default)]
+pub struct StoredLogs {
+    /// The columns that its runs have cells of, in their order, as JSON.
+    pub columns: String,
+    /// The number of lines.
+    pub cursor: String,
+    /// The series.
+    pub series: Vec<StoredSeries>,
+    /// The runs, as JSON.
+    pub runs: Vec<(KeyHash, String)>,
+}
+
 /// What became of lines.
 #[derive(Debug, Default, PartialEq)]
 pub struct LogsFolded {
@@ -213,9 +226,15 @@ impl LogsCollector {
         }))
     }
 
-    /// How many spans so many lines may make at most.
-    pub fn spans_of(&self, lines: usize) -> u64 {
-        self.spans.as_ref().map_or(0, |spans| (lines * spans.spans_a_row()) as u64)
+    /// How many spans lines may make at most.
+    pub fn spans_of<'l>(&self, lines: impl Iterator<Item = &'l LogLine>) -> u64 {
+        let spans = self.spans_a_row();
+        if spans == 0 { 0 } else { lines.map(|line| (spans * self.forms.rows_at_most(line)) as u64).sum() }
+    }
+
+    /// How many spans a row may make at most.
+    pub fn spans_a_row(&self) -> usize {
+        self.spans.as_ref().map_or(0, SpanMaker::spans_a_row)
     }
 
     /// So many spans may be made; those beyond are left out and counted.
@@ -254,12 +273,12 @@ impl LogsCollector {
         folded
     }
 
-    /// Counts the runs whose time is over.
-    pub fn tick(&mut self, now: Micros) -> LogsFolded {
+    /// Counts the runs whose time is over, so many at most: the others are due still.
+    pub fn tick(&mut self, at_most: usize, now: Micros) -> LogsFolded {
         let mut folded = LogsFolded::default();
         let Some(joined) = &mut self.joined else { return folded };
         let (id, started, lost_after, lost) = (joined.id, joined.started, joined.lost_after, joined.lost.clone());
-        for due in joined.runs.due(now) {
+        for due in joined.runs.due(at_most, now) {
             let (mut cells, time) = match due {
                 Due::Alone(cells, time) => (cells, time.unwrap_or(now)),
                 Due::Lost(mut cells, began) => {
@@ -341,6 +360,7 @@ impl LogsCollector {
             series.extend(records.map(|record| stored(told.values.name(), &told.definition, record)));
         }
         Changes {
+            definition: serde_json::to_string(&self.columns).expect("names are always JSON"),
             cursor: self.lines.to_string(),
             series,
             spans: std::mem::take(&mut self.made),
@@ -361,13 +381,8 @@ impl LogsCollector {
     ///
     /// # Errors
     /// A sentence, when something stored cannot be understood.
-    pub fn restore(
-        &mut self,
-        cursor: &str,
-        series: Vec<StoredSeries>,
-        runs: Vec<(KeyHash, String)>,
-        now: Micros,
-    ) -> Result<Vec<String>, String> {
+    pub fn restore(&mut self, stored: StoredLogs, now: Micros) -> Result<Vec<String>, String> {
+        let StoredLogs { columns, cursor, series, runs } = stored;
         self.lines = cursor.parse().map_err(|_| "the stored number of lines is none".to_owned())?;
         let mut changed = Vec::new();
         for stored in series {
@@ -390,7 +405,9 @@ impl LogsCollector {
         changed.sort();
         changed.dedup();
         if let Some(joined) = &mut self.joined {
-            joined.runs.restore(runs, self.columns.len(), now)?;
+            // Without a word of what the cells were, nothing is known of them.
+            let before: Vec<String> = serde_json::from_str(&columns).unwrap_or_default();
+            joined.runs.restore(runs, &before, &self.columns, now)?;
         }
         // What was written was heard. Metrics that the pack has got since begin now.
         self.heard = false;
@@ -483,7 +500,7 @@ impl LogsCollector {
         for told in &mut self.told {
             let Some(value) = row.cells[told.value] else { continue };
             let labels = told.labels.iter().map(|cell| row.cells[*cell]);
-            if let Err(reason) = told.values.tell(labels, &scaled(value, told.scale), row.time) {
+            if let Err(reason) = told.values.tell(labels, &scaled(value, told.scale), row.time, now) {
                 *folded.ignored.entry(reason).or_default() += 1;
             }
         }

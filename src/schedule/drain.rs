@@ -5,6 +5,7 @@
 
 mod counting;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +88,8 @@ impl Drain {
         }
         if let Some(following) = following {
             following.abort();
+            // It has given back what it reads, for who reads it next.
+            let _ = following.await;
         }
         self.deliveries.close();
         while let Some(delivery) = self.deliveries.recv().await {
@@ -140,7 +143,7 @@ impl Drain {
             cut += parsed.cut;
         }
         let lines: usize = parsed.iter().map(|parsed| parsed.lines.len()).sum();
-        let room = self.context.spans.as_ref().map(|queue| queue.reserve(counting.spans_of(lines)));
+        let room = self.context.spans.as_ref().map(|queue| queue.reserve(counting.spans_of(&parsed)));
         let spans = room.as_ref().map_or(0, Room::spans);
         let rows_now = self.rows_of_database();
         let folding = tokio::task::spawn_blocking(move || {
@@ -187,8 +190,9 @@ impl Drain {
         if let Some(room) = room {
             room.fill(counted.spans_made);
         }
-        counting.publish(&self.context, is_heard);
-        counting.tell(&self.context, counted, began.elapsed().as_secs_f64(), clock::now());
+        let now = clock::now();
+        counting.publish(&self.context, is_heard, now);
+        counting.tell(&self.context, counted, began.elapsed().as_secs_f64(), now);
         self.failing = None;
         self.since_well = 0;
         self.counting = Some(counting);
@@ -212,9 +216,10 @@ impl Drain {
         }
         let now = clock::now();
         let Some(mut counting) = self.counting.take() else { return };
-        if counting.next_tick().is_some_and(|next| next <= now) {
+        // What could not be written is tried again, so that it is known when it can be, and not before.
+        if self.failing.is_some() || counting.next_tick().is_some_and(|next| next <= now) {
             let began = Instant::now();
-            let room = self.context.spans.as_ref().map(|queue| queue.reserve(counting.spans_of(Counting::DUE_AT_ONCE)));
+            let room = self.context.spans.as_ref().map(|queue| queue.reserve(counting.spans_of_due()));
             let counted = counting.tick(room.as_ref().map_or(0, Room::spans), now);
             // When it cannot be written, it is made anew at the next tick, and comes due again.
             let _ = self.write(counting, &counted, room, began, false).await;
@@ -242,8 +247,7 @@ impl Drain {
 
     /// Makes the counting from the state, once it is known which packs apply.
     async fn make(&mut self) -> Result<(), Refusal> {
-        let known = self.packs();
-        let made = Counting::load(&self.settings, &self.context, known).await;
+        let made = Counting::load(&self.settings, &self.context, self.packs()).await;
         match made {
             Ok(Some(counting)) => {
                 counting.begin(&self.context, self.failing.is_none());
@@ -277,7 +281,8 @@ impl Drain {
         }
     }
 
-    /// The packs that count its lines; none while that is not known.
+    /// The packs that count its lines; none while that is not known. What its database runs before it could be asked (the pack of its
+    /// kind of server) is not all: lines that come meanwhile would be remembered as counted.
     fn packs(&self) -> Option<Vec<Arc<Pack>>> {
         let all = &self.context.settings.packs;
         let of = |names: &[String]| -> Vec<Arc<Pack>> {
@@ -297,17 +302,23 @@ impl Drain {
         status.settled.then(|| of(&status.packs))
     }
 
-    /// Rows of its database that were counted so far, as far as that is known.
-    fn rows_of_database(&self) -> Option<u64> {
-        let database = self.settings.database.as_deref()?;
+    /// Rows that each collector of its database counted so far, as far as that is known.
+    fn rows_of_database(&self) -> BTreeMap<String, u64> {
+        let Some(database) = self.settings.database.as_deref() else { return BTreeMap::new() };
         self.context.board.update(|view| {
             let of = view.collectors.iter().filter(|(id, status)| &*id.source == database && status.kind == "rows");
-            of.map(|(_, status)| status.rows_counted).try_fold(0u64, |sum, rows| Some(sum + rows?))
+            of.filter_map(|(id, status)| Some((id.to_string(), status.rows_counted?))).collect()
         })
     }
 
     /// Says how it fares: on the board, and in its metrics.
-    fn tell(&self) {
+    fn tell(&mut self) {
+        let rows = self.rows_of_database();
+        if let (Some(counting), Some(_)) = (&mut self.counting, &self.settings.database)
+            && counting.last_line().is_some()
+        {
+            self.metrics.rows_since_last_line(counting.rows_since(rows));
+        }
         let counting = self.counting.as_ref();
         let last_line = counting.and_then(Counting::last_line);
         if let Some(last) = last_line {
@@ -317,9 +328,6 @@ impl Drain {
             let (lines, oldest) = counting.remembered();
             let age = oldest.map_or(0, |oldest| clock::now().saturating_sub(oldest).max(0));
             self.metrics.remembered(lines, age as f64 / 1e6);
-            if let (Some(rows), Some(then)) = (self.rows_of_database(), counting.rows_at_last_line()) {
-                self.metrics.rows_since_last_line(rows.saturating_sub(then));
-            }
         }
         let waits = || {
             let database = self.settings.database.as_deref().unwrap_or_default();
@@ -371,3 +379,6 @@ fn unusable(error: &impl std::fmt::Display) -> Failure {
 
 /// The state of a collector that counts.
 const WELL: State = State::Ok;
+
+#[cfg(test)]
+mod tests;

@@ -75,3 +75,6 @@ pub(super) async fn lines(connection: &mut SqliteConnection, collector: &str) ->
     };
     rows.iter().map(read).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -489,11 +489,11 @@ fn a_run_whose_end_never_comes_is_told_after_a_quarter_of_an_hour() {
         };
         (value("promptcademy_ai_runs_total", "never_ended"), value("promptcademy_ai_runs_in_flight", ""))
     };
-    collector.tick(noon + 14 * MINUTE);
+    collector.tick(1000, noon + 14 * MINUTE);
     assert_eq!(told(&collector), (0.0, 2.0), "a slow run may end yet");
     collector.take_changes();
     collector.give_room(100);
-    collector.tick(noon + 16 * MINUTE);
+    collector.tick(1000, noon + 16 * MINUTE);
     assert_eq!(told(&collector), (2.0, 0.0));
     let spans: Vec<SpanRecord> = collector.take_changes().spans;
     let of = |span: &SpanRecord| {

@@ -80,6 +80,14 @@ impl Forms {
     }
 }
 
+impl Forms {
+    /// How many rows a line may make, whichever form it has.
+    pub fn rows_at_most(&self, line: &LogLine) -> usize {
+        let lists = self.forms.iter().filter_map(|form| elements(form.each.as_ref()?, line));
+        lists.map(|elements| elements.len().min(ROWS_PER_LINE)).fold(1, usize::max)
+    }
+}
+
 impl Form {
     /// Whether the line has this form. What costs least is asked first: most lines have another.
     fn has(&self, line: &LogLine) -> bool {
@@ -92,12 +100,15 @@ impl Form {
         let Some(each) = &self.each else {
             return (vec![self.cells.of(line, captures.as_ref(), None)], 0);
         };
-        let list = line.json.as_ref().and_then(|json| each.of(json)).and_then(serde_json::Value::as_array);
-        let elements = list.map(Vec::as_slice).unwrap_or_default();
+        let elements = elements(each, line).unwrap_or_default();
         let rows = elements.iter().take(ROWS_PER_LINE);
         let rows = rows.map(|element| self.cells.of(line, captures.as_ref(), Some(element))).collect();
         (rows, elements.len().saturating_sub(ROWS_PER_LINE))
     }
+}
+
+fn elements<'l>(each: &Field, line: &'l LogLine) -> Option<&'l [serde_json::Value]> {
+    Some(each.of(line.json.as_ref()?)?.as_array()?.as_slice())
 }
 
 #[cfg(test)]

@@ -70,7 +70,8 @@ impl LastValues {
         self.len() == 0
     }
 
-    /// A line of a time told a value; an older line than the last changes nothing. What is beyond the limit of series is told
+    /// A line of a time told a value; an older line than the last changes nothing. A line of the future is one of now: it may not stand
+    /// in the way of all that come until then. Nor may the last one, where the clock was set back. What is beyond the limit of series is told
     /// of nowhere: values of whichever, told by turns, are no value.
     ///
     /// # Errors
@@ -80,19 +81,23 @@ impl LastValues {
         labels: impl Iterator<Item = Option<&'v str>> + Clone,
         value: &str,
         time: Micros,
+        now: Micros,
     ) -> Result<Ticket, Ignored> {
         let value = number(value)?;
         let ticket = self.admission.admit(labels);
         if !ticket.overflowed {
-            self.put(ticket.set, Told { value, time });
+            self.put(ticket.set, Told { value, time: time.min(now) }, now);
         }
         Ok(ticket)
     }
 
-    fn put(&mut self, set: u32, told: Told) {
+    fn put(&mut self, set: u32, told: Told, now: Micros) {
         let at = set as usize;
         if self.values.len() <= at {
             self.values.resize(at + 1, None);
+        }
+        if let Some(last) = &mut self.values[at] {
+            last.time = last.time.min(now);
         }
         if self.values[at].is_none_or(|last| last.time <= told.time) {
             self.values[at] = Some(told);
@@ -133,7 +138,7 @@ impl LastValues {
         let told: Option<Stored> = serde_json::from_str(&stored.value).ok();
         let (Some(values), Some(told)) = (values, told) else { return false };
         let (Ok(set), Ok(value)) = (self.admission.restore(&values), Exact::parse(&told.value)) else { return false };
-        self.put(set, Told { value, time: told.time });
+        self.put(set, Told { value, time: told.time }, told.time);
         self.dirty.remove(&set);
         true
     }
@@ -158,7 +163,8 @@ mod tests {
     #[test]
     fn the_youngest_line_tells_whatever_the_order_in_which_they_come() {
         let mut last = last();
-        let mut tell = |queue, value, time| last.tell([Some(queue)].into_iter(), value, time).map(|t| t.overflowed);
+        let mut tell =
+            |queue, value, time| last.tell([Some(queue)].into_iter(), value, time, 100).map(|t| t.overflowed);
         assert_eq!(tell("b", "4", 20), Ok(false));
         assert_eq!(tell("b", "3", 10), Ok(false));
         assert_eq!(tell("a", "2026-01-01T00:00:00Z", 5), Ok(false));
@@ -172,7 +178,20 @@ mod tests {
         let mut again = super::tests::last();
         assert!(stored.iter().all(|stored| again.load(stored)));
         assert_eq!((shown(&again).as_str(), again.take_changed().len()), (expected, 0));
-        again.tell([Some("b")].into_iter(), "1", 19).expect("a number");
+        again.tell([Some("b")].into_iter(), "1", 19, 100).expect("a number");
         assert_eq!(shown(&again), expected, "it is older than what was stored");
+    }
+
+    #[test]
+    fn a_line_of_the_future_does_not_stand_in_the_way() {
+        let mut last = last();
+        let mut tell = |value, time, now| last.tell([Some("a")].into_iter(), value, time, now).map(drop);
+        assert_eq!(tell("1", Micros::MAX, 50), Ok(()), "its clock is wrong");
+        assert_eq!(tell("2", 49, 51), Ok(()), "older than that one came");
+        assert_eq!(tell("3", 60, 61), Ok(()), "lines are a little older than they come");
+        assert_eq!(tell("4", 61, 62), Ok(()));
+        assert_eq!(tell("5", 19, 20), Ok(()), "the clock was set back");
+        assert_eq!(tell("6", 20, 21), Ok(()));
+        assert_eq!(shown(&last), "{queue=\"a\"}Number(6.0);");
     }
 }

@@ -160,15 +160,17 @@ impl Runs {
         }
     }
 
-    /// Those whose time is over now, and forgets those that were over long ago.
-    pub fn due(&mut self, now: Micros) -> Vec<Due> {
+    /// Those whose time is over now, so many at most, and forgets those that were over long ago.
+    pub fn due(&mut self, at_most: usize, now: Micros) -> Vec<Due> {
         while let Some((due, id)) = self.past.first().copied().filter(|(due, _)| *due <= now) {
             self.past.remove(&(due, id));
             self.known.remove(&id);
             self.touched.insert(id);
         }
         let mut over = Vec::new();
-        while let Some((_, id)) = self.pending.first().copied().filter(|(due, _)| *due <= now) {
+        while over.len() < at_most
+            && let Some((_, id)) = self.pending.first().copied().filter(|(due, _)| *due <= now)
+        {
             let run = self.close(id, now);
             over.push(match run.stage {
                 Stage::Waits => Due::Alone(run.cells, run.time),
@@ -204,26 +206,39 @@ impl Runs {
         changes
     }
 
-    /// Takes back what was written. While nobody listened nothing could come: who goes on, and who waits, has all the time again.
+    /// Takes back what was written. While nobody listened nothing could come: who goes on, and who waits, has all the time again, and
+    /// nobody more: the clock may have been set back. Cells were those of the columns `before`; those that are asked for no more
+    /// are dropped, and of new ones nothing is known.
     ///
     /// # Errors
-    /// When something of it is no run; `width` is how many cells a row has.
-    pub fn restore(&mut self, stored: Vec<(KeyHash, String)>, width: usize, now: Micros) -> Result<(), String> {
+    /// When something of it is no run.
+    pub fn restore(
+        &mut self,
+        stored: Vec<(KeyHash, String)>,
+        before: &[String],
+        columns: &[String],
+        now: Micros,
+    ) -> Result<(), String> {
+        let places: Vec<Option<usize>> =
+            columns.iter().map(|column| before.iter().position(|old| old == column)).collect();
         for (id, json) in stored {
             let mut run: Run =
                 serde_json::from_str(&json).map_err(|error| format!("a stored run cannot be read: {error}"))?;
-            if run.stage != Stage::Over && run.cells.len() != width {
-                // The pack asks for other columns now.
-                run.cells = vec![None; width];
+            if run.stage != Stage::Over && before != columns {
+                let mut old = std::mem::take(&mut run.cells);
+                run.cells = places.iter().map(|place| old.get_mut((*place)?)?.take()).collect();
             }
-            match run.stage {
-                Stage::Open => run.due = run.due.max(now.saturating_add(self.lost_after)),
-                Stage::Waits => run.due = run.due.max(now.saturating_add(WAIT_FOR_BEGINNING)),
-                Stage::Over => {}
-            }
+            run.due = match run.stage {
+                Stage::Open => now.saturating_add(self.lost_after),
+                Stage::Waits => now.saturating_add(WAIT_FOR_BEGINNING),
+                Stage::Over => run.due.min(now.saturating_add(self.lost_after)),
+            };
             self.put(id, run);
         }
-        self.touched.clear();
+        if before == columns {
+            self.touched.clear();
+        }
+        // Else all are written anew, together with what their columns are now.
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! The lines that came lately, so that one which is delivered again is known.
 //!
-//! Bounded: beyond the bound the oldest are forgotten, whole deliveries at a time. It looks at ids alone.
+//! Bounded: the oldest are forgotten, whole deliveries at a time, where as many as are to be remembered came after. It looks at ids
+//! alone.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::BuildHasherDefault;
@@ -40,7 +41,7 @@ pub struct WindowChanges {
 }
 
 impl LineWindow {
-    /// Remembers none yet, and so many at most, but for the last batch.
+    /// Remembers none yet; the last so many are remembered whatever comes, and the rest of the delivery that the first of them is of.
     pub fn new(limit: usize) -> Self {
         LineWindow { known: HashSet::default(), batches: VecDeque::new(), limit: limit.max(1), next: 0 }
     }
@@ -53,7 +54,7 @@ impl LineWindow {
         self.batches = stored.into();
     }
 
-    /// Remembers those of these lines that are new, and forgets the oldest beyond the bound. Tells for each whether it is new.
+    /// Remembers those of these lines that are new, and forgets the oldest that are too many. Tells for each whether it is new.
     pub fn admit(&mut self, lines: impl Iterator<Item = LineId>, now: Micros) -> (Vec<bool>, WindowChanges) {
         let mut ids = Vec::new();
         let new: Vec<bool> = lines
@@ -71,7 +72,7 @@ impl LineWindow {
         }
         let batch = LineBatch { number: self.next, received: now, ids };
         self.next += 1;
-        while self.known.len() > self.limit
+        while self.batches.front().is_some_and(|oldest| self.known.len() - oldest.ids.len() >= self.limit)
             && let Some(oldest) = self.batches.pop_front()
         {
             for id in &oldest.ids {
@@ -122,13 +123,15 @@ mod tests {
         assert_eq!(admit(&mut window, 2..8, 2).0, 4, "two of them came before");
         assert_eq!(admit(&mut window, 0..8, 3).0, 0);
         assert_eq!((window.len(), window.oldest()), (8, Some(1)));
-        let (new, stored) = admit(&mut window, 8..12, 4);
-        assert_eq!((new, window.len(), window.oldest()), (4, 8, Some(2)), "the oldest delivery is forgotten whole");
+        let (new, _) = admit(&mut window, 8..12, 4);
+        assert_eq!((new, window.len(), window.oldest()), (4, 12, Some(1)), "the last ten are known");
+        let (new, stored) = admit(&mut window, 12..14, 5);
+        assert_eq!((new, window.len(), window.oldest()), (2, 10, Some(2)), "the oldest delivery is forgotten whole");
         let mut again = LineWindow::new(10);
         again.restore(stored);
-        assert_eq!((again.len(), again.oldest()), (8, Some(2)));
-        assert_eq!(again.admit(ids(4..12), 5).0, vec![false; 8]);
-        assert_eq!(again.admit(ids(0..1), 6).0, [true]);
+        assert_eq!((again.len(), again.oldest()), (10, Some(2)));
+        assert_eq!(again.admit(ids(4..14), 6).0, vec![false; 10]);
+        assert_eq!(again.admit(ids(0..1), 7).0, [true]);
     }
 
     #[test]
@@ -144,5 +147,11 @@ mod tests {
         window.admit(ids(1..6), 2);
         assert_eq!(window.len(), 5);
         assert_eq!(window.admit(ids(1..6), 3).0, vec![false; 5]);
+        window.admit(ids(6..7), 4);
+        assert_eq!(
+            (window.len(), window.admit(ids(4..6), 5).0),
+            (6, vec![false; 2]),
+            "one line more does not cost them all"
+        );
     }
 }

@@ -2,17 +2,20 @@
 //!
 //! It is what the state holds, or it is thrown away. It waits for nobody and reads no clock.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::collector::logs::{LineWindow, LogsCollector, LogsFolded, LogsSettings};
+use crate::collector::logs::{LineWindow, LogsCollector, LogsFolded, LogsSettings, StoredLogs};
 use crate::collector::{Changes, SpanMaker};
 use crate::config::logs::DrainSettings;
 use crate::family::Micros;
 use crate::pack::Pack;
 use crate::source::logs::Parsed;
 use crate::source::logs::position::FilePosition;
+use crate::state::Stored;
 use crate::store::CollectorId;
 use crate::telemetry::Failure;
 use crate::telemetry::metrics::CollectorMetrics;
@@ -25,10 +28,12 @@ use super::{Context, WELL, unusable};
 struct Cursor {
     /// When the last line came.
     last_line: Option<Micros>,
-    /// Rows of the database that were counted when it came.
-    rows_at_last_line: Option<u64>,
+    /// Rows that each collector of the database had counted when it came.
+    rows: BTreeMap<String, u64>,
     /// Where the file was read to.
     position: Option<FilePosition>,
+    /// The file that is.
+    file: Option<PathBuf>,
     /// The packs that counted its lines: while the database does not tell, they do still.
     packs: Vec<String>,
 }
@@ -77,7 +82,7 @@ pub(super) struct Counted {
 }
 
 impl Counting {
-    /// Runs that are looked after at one tick, for the room of their spans; others are when they come.
+    /// Runs of a collector that are looked after at one tick, for the room of their spans; the others are at the next.
     pub(super) const DUE_AT_ONCE: usize = 1000;
 
     /// Makes it from the state. None while it is not known which packs apply.
@@ -115,7 +120,10 @@ impl Counting {
             }
         }
         let zero_first = Micros::try_from(context.settings.zero_first.as_micros()).unwrap_or(Micros::MAX);
-        let cursor = Cursor { packs: packs.iter().map(|pack| pack.app.clone()).collect(), ..cursor };
+        // A place in one file is none in another: that would be read from its beginning, as if it came after.
+        let position = cursor.position.filter(|_| cursor.file == settings.file);
+        let packs = packs.iter().map(|pack| pack.app.clone()).collect();
+        let cursor = Cursor { packs, position, file: settings.file.clone(), ..cursor };
         // What was shown before is not shown as 0 again.
         let newest = collectors.iter().filter_map(|one| one.collector.youngest_start()).max();
         let hidden_since = newest.unwrap_or(Micros::MIN).max(now.saturating_sub(zero_first));
@@ -155,18 +163,25 @@ impl Counting {
         }
     }
 
-    /// How many spans so many lines may make at most.
-    pub(super) fn spans_of(&self, lines: usize) -> u64 {
-        self.collectors.iter().map(|one| one.collector.spans_of(lines)).sum()
+    /// How many spans deliveries may make at most.
+    pub(super) fn spans_of(&self, deliveries: &[Parsed]) -> u64 {
+        let lines = || deliveries.iter().flat_map(|parsed| &parsed.lines);
+        self.collectors.iter().map(|one| one.collector.spans_of(lines())).sum()
     }
 
-    /// Counts deliveries. `rows` are those of the database that were counted so far.
+    /// How many spans [`Counting::tick`] may make at most.
+    pub(super) fn spans_of_due(&self) -> u64 {
+        let of = |one: &One| (Self::DUE_AT_ONCE * one.collector.spans_a_row()) as u64;
+        self.collectors.iter().map(of).sum()
+    }
+
+    /// Counts deliveries. `rows` are those that each collector of the database counted so far.
     pub(super) fn fold(
         &mut self,
         deliveries: &[Parsed],
         position: Option<FilePosition>,
         mut room: u64,
-        rows: Option<u64>,
+        rows: BTreeMap<String, u64>,
         now: Micros,
     ) -> Counted {
         let lines = || deliveries.iter().flat_map(|parsed| &parsed.lines);
@@ -177,7 +192,8 @@ impl Counting {
         counted.repeated = (new.len() - fits.len()) as u64;
         if !new.is_empty() {
             self.cursor.last_line = Some(now);
-            self.cursor.rows_at_last_line = rows.or(self.cursor.rows_at_last_line);
+            // Of those that do not run yet after a start, what is known stays.
+            self.cursor.rows.extend(rows);
         }
         if position.is_some() {
             self.cursor.position = position;
@@ -194,9 +210,13 @@ impl Counting {
         }
         counted.counted = fits.iter().filter(|fits| **fits).count() as u64;
         counted.unmatched = fits.len() as u64 - counted.counted;
-        let cursor = serde_json::to_string(&self.cursor).expect("numbers and names are always JSON");
-        counted.changes.push((self.id.clone(), Changes { cursor, lines: window, ..Changes::default() }));
+        counted.changes.push((self.id.clone(), Changes { lines: window, ..self.changes() }));
         counted
+    }
+
+    fn changes(&self) -> Changes {
+        let cursor = serde_json::to_string(&self.cursor).expect("numbers and names are always JSON");
+        Changes { cursor, ..Changes::default() }
     }
 
     /// When [`Counting::tick`] has something to do.
@@ -204,23 +224,26 @@ impl Counting {
         self.collectors.iter().filter_map(|one| one.collector.next_tick()).min()
     }
 
-    /// Counts the runs whose time is over.
+    /// Counts the runs whose time is over. There is always something to write.
     pub(super) fn tick(&mut self, mut room: u64, now: Micros) -> Counted {
         let mut counted = Counted::default();
         for one in &mut self.collectors {
             one.collector.give_room(room);
-            let folded = one.collector.tick(now);
+            let folded = one.collector.tick(Self::DUE_AT_ONCE, now);
             room -= folded.spans_made;
             one.take(folded, &mut counted);
         }
+        counted.changes.push((self.id.clone(), self.changes()));
         counted
     }
 
     /// Shows what was written.
-    pub(super) fn publish(&mut self, context: &Context, is_heard: bool) {
-        self.hidden_since = self.hidden_since.max(super::clock::now().saturating_sub(self.zero_first));
+    pub(super) fn publish(&mut self, context: &Context, is_heard: bool, now: Micros) {
+        let before = self.hidden_since;
+        self.hidden_since = before.max(now.saturating_sub(self.zero_first));
         for one in &mut self.collectors {
-            if std::mem::take(&mut one.changed) || is_heard {
+            let ripens = one.ripens(before, self.hidden_since);
+            if std::mem::take(&mut one.changed) || is_heard || ripens {
                 one.publish(context, self.hidden_since);
             }
         }
@@ -228,11 +251,7 @@ impl Counting {
 
     /// Shows as they are the series that were shown as 0 long enough.
     pub(super) fn ripen(&mut self, context: &Context, now: Micros) {
-        let ripe = now.saturating_sub(self.zero_first);
-        let before = self.hidden_since;
-        self.hidden_since = before.max(ripe);
-        let ripens = |one: &&One| one.collector.youngest_start().is_some_and(|start| start > before && start <= ripe);
-        self.collectors.iter().filter(ripens).for_each(|one| one.publish(context, self.hidden_since));
+        self.publish(context, false, now);
     }
 
     /// Says how its collectors fare.
@@ -253,9 +272,15 @@ impl Counting {
         self.cursor.last_line
     }
 
-    /// Rows of the database that were counted when it came.
-    pub(super) fn rows_at_last_line(&self) -> Option<u64> {
-        self.cursor.rows_at_last_line
+    /// Rows of the database that were counted since it came, of those that were counted so far. A collector that was not known then, or
+    /// began anew since, begins now.
+    pub(super) fn rows_since(&mut self, rows: BTreeMap<String, u64>) -> u64 {
+        let since = rows.into_iter().map(|(collector, rows)| {
+            let then = self.cursor.rows.entry(collector).or_insert(rows);
+            *then = rows.min(*then);
+            rows - *then
+        });
+        since.sum()
     }
 
     /// Where the file was read to.
@@ -293,8 +318,9 @@ impl One {
         let Some(mut collector) = made.map_err(|message| unusable(&message))? else { return Ok(None) };
         let stored = context.state.load(&id.to_string()).await.map_err(|error| unusable(&error))?;
         if let Some(stored) = stored {
+            let Stored { definition: columns, cursor, series, runs, .. } = stored;
             let changed = collector
-                .restore(&stored.cursor, stored.series, stored.runs, now)
+                .restore(StoredLogs { columns, cursor, series, runs }, now)
                 .map_err(|message| unusable(&format!("{message}; begin anew with: rowmetry state reset {id}")))?;
             for metric in changed {
                 tracing::warn!(collector = %id, metric, "the pack changed what this metric means; it begins anew at 0");
@@ -319,6 +345,11 @@ impl One {
         }
     }
 
+    /// Whether a series is shown as it is that was shown as 0 before, or is about to be.
+    fn ripens(&self, before: Micros, hidden_since: Micros) -> bool {
+        before < hidden_since && self.collector.youngest_start().is_some_and(|start| start > before)
+    }
+
     fn publish(&self, context: &Context, hidden_since: Micros) {
         if let Some(families) = self.collector.families(Some(hidden_since)) {
             context.store.publish(&self.id, families);
@@ -336,7 +367,7 @@ impl One {
                 self.metrics.replaced(reason, values);
             }
         }
-        if self.collector.spans_of(1) > 0 {
+        if self.collector.spans_a_row() > 0 {
             self.metrics.spans(folded.spans_made, &folded.spans_skipped);
             for (reason, values) in &folded.spans_replaced {
                 self.metrics.replaced(*reason, *values);

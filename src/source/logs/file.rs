@@ -74,7 +74,9 @@ pub async fn follow(
             Ok((same, Step::Batch(batch))) => {
                 follower = same;
                 let position = batch.position;
-                if !hand_over(&inlet, &limits, batch.messages, batch.reading, Some(&position), &mut stop).await {
+                if !hand_over(&inlet, &limits, Arc::new(batch.messages), batch.reading, Some(&position), &mut stop)
+                    .await
+                {
                     return;
                 }
                 inlet.metrics.bytes(batch.bytes);
@@ -105,12 +107,11 @@ pub async fn follow(
 async fn hand_over(
     inlet: &Inlet,
     limits: &IntakeLimits,
-    messages: Vec<Message>,
+    messages: Arc<Vec<Message>>,
     reading: u64,
     position: Option<&FilePosition>,
     stop: &mut watch::Receiver<bool>,
 ) -> bool {
-    let messages = Arc::new(messages);
     let mut pause = FIRST_PAUSE;
     loop {
         let (settings, again, limits) = (inlet.settings.clone(), messages.clone(), *limits);

@@ -27,10 +27,10 @@ fn a_run_begins_ends_and_is_over() {
     assert_eq!(end(&mut runs, 1, 20), Ended::Joined(cells("start"), Some(5)));
     assert_eq!(end(&mut runs, 1, 21), Ended::Over);
     assert_eq!(runs.begin(id(1), cells("late"), Some(5), 22), Begun::Known, "it has ended");
-    assert_eq!((runs.open(), runs.due(LOST_AFTER + 19)), (0, vec![]));
+    assert_eq!((runs.open(), runs.due(10, LOST_AFTER + 19)), (0, vec![]));
     runs.take_changes();
     assert_eq!(runs.next_due(), Some(LOST_AFTER + 20));
-    runs.due(LOST_AFTER + 20);
+    runs.due(10, LOST_AFTER + 20);
     assert_eq!(runs.take_changes(), RunChanges { written: vec![], removed: vec![id(1)] });
 }
 
@@ -38,9 +38,9 @@ fn a_run_begins_ends_and_is_over() {
 fn a_run_that_never_ends_is_lost_once() {
     let mut runs = runs(true);
     runs.begin(id(1), cells("start"), Some(5), 10);
-    assert_eq!(runs.due(LOST_AFTER + 9), vec![]);
-    assert_eq!(runs.due(LOST_AFTER + 10), [Due::Lost(cells("start"), Some(5))]);
-    assert_eq!((runs.due(LOST_AFTER + 11), runs.open()), (vec![], 0));
+    assert_eq!(runs.due(10, LOST_AFTER + 9), vec![]);
+    assert_eq!(runs.due(10, LOST_AFTER + 10), [Due::Lost(cells("start"), Some(5))]);
+    assert_eq!((runs.due(10, LOST_AFTER + 11), runs.open()), (vec![], 0));
     assert_eq!(end(&mut runs, 1, LOST_AFTER + 12), Ended::Over, "it was told as lost");
 }
 
@@ -51,7 +51,7 @@ fn an_end_that_overtakes_its_beginning_waits_for_it() {
     assert_eq!(runs.open(), 0);
     assert_eq!(runs.begin(id(1), cells("start"), Some(5), 11), Begun::Ended(cells("end"), Some(10)));
     assert_eq!(end(&mut runs, 2, 10), Ended::Waits);
-    assert_eq!(runs.due(10 + WAIT_FOR_BEGINNING), [Due::Alone(cells("end"), Some(10))]);
+    assert_eq!(runs.due(10, 10 + WAIT_FOR_BEGINNING), [Due::Alone(cells("end"), Some(10))]);
     assert_eq!(runs.begin(id(2), cells("start"), Some(5), 12), Begun::Known);
 }
 
@@ -77,16 +77,52 @@ fn what_is_written_comes_back() {
     end(&mut runs, 3, 30);
     let written = runs.take_changes().written;
     assert_eq!(runs.take_changes(), RunChanges::default());
+    let columns = ["id".to_owned()];
     let mut again = Runs::new(LOST_AFTER, 3, true);
-    again.restore(written.clone(), 1, 1000).expect("it is what was written");
+    again.restore(written.clone(), &columns, &columns, 1000).expect("it is what was written");
     assert_eq!(again.take_changes(), RunChanges::default(), "nothing changed");
     assert_eq!(again.open(), 1);
     assert_eq!(end(&mut again, 2, 1001), Ended::Over);
-    assert_eq!(again.due(999 + WAIT_FOR_BEGINNING), [], "nobody listened meanwhile");
-    assert_eq!(again.due(LOST_AFTER + 999), [Due::Alone(cells("end"), Some(30))]);
-    assert_eq!(again.due(LOST_AFTER + 1000), [Due::Lost(cells("start"), Some(5))]);
+    assert_eq!(again.due(10, 999 + WAIT_FOR_BEGINNING), [], "nobody listened meanwhile");
+    assert_eq!(again.due(10, LOST_AFTER + 999), [Due::Alone(cells("end"), Some(30))]);
+    assert_eq!(again.due(10, LOST_AFTER + 1000), [Due::Lost(cells("start"), Some(5))]);
     let mut other = Runs::new(LOST_AFTER, 3, true);
-    other.restore(written, 2, 1000).expect("other columns are no error");
+    other.restore(written, &columns, &["a", "b"].map(String::from), 1000).expect("other columns are no error");
     assert_eq!(end(&mut other, 1, 1001), Ended::Joined(vec![None, None], Some(5)));
-    assert!(again.restore(vec![(id(9), "{".into())], 1, 0).is_err());
+    assert!(again.restore(vec![(id(9), "{".into())], &columns, &columns, 0).is_err());
+}
+
+#[test]
+fn cells_go_with_their_columns_when_the_pack_asks_for_others() {
+    let names = |names: [&str; 3]| names.map(String::from);
+    let (before, after) = (names(["id", "agent", "model"]), names(["model", "id", "voice"]));
+    let mut runs = runs(true);
+    let row = |cells: [Option<&str>; 3]| cells.map(|cell| cell.map(String::from)).to_vec();
+    runs.begin(id(1), row([Some("1"), Some("tutor"), Some("m")]), None, 10);
+    let mut again = Runs::new(LOST_AFTER, 3, true);
+    again.restore(runs.take_changes().written, &before, &after, 20).expect("they are runs");
+    // A start after this one reads them by the new columns.
+    let written = again.take_changes().written;
+    let mut third = Runs::new(LOST_AFTER, 3, true);
+    third.restore(written, &after, &after, 30).expect("they are runs");
+    assert_eq!(end(&mut third, 1, 40), Ended::Joined(row([Some("m"), Some("1"), None]), None));
+}
+
+#[test]
+fn a_clock_that_was_set_back_keeps_no_run_longer() {
+    let mut before = runs(false);
+    before.begin(id(1), cells("start"), None, 1_000 * LOST_AFTER);
+    end(&mut before, 2, 1_000 * LOST_AFTER);
+    let columns = ["id".to_owned()];
+    let mut again = runs(false);
+    again.restore(before.take_changes().written, &columns, &columns, 5).expect("they are runs");
+    assert_eq!(again.due(10, 5 + LOST_AFTER), [Due::Lost(cells("start"), None)]);
+}
+
+#[test]
+fn no_more_than_asked_for_are_given_up_at_once() {
+    let mut runs = runs(false);
+    (1..4).for_each(|number| drop(runs.begin(id(number), cells("start"), None, 10)));
+    assert_eq!((runs.due(2, 10 + LOST_AFTER).len(), runs.next_due()), (2, Some(10 + LOST_AFTER)));
+    assert_eq!((runs.due(2, 10 + LOST_AFTER).len(), runs.due(2, 10 + LOST_AFTER).len()), (1, 0));
 }
