@@ -228,16 +228,7 @@ impl Drain {
         }
         counting.ripen(&self.context, now);
         self.since_well += 1;
-        let is_time = self.since_well >= WELL_EVERY;
-        if is_time && self.failing.is_some() {
-            // What could not be written is no success because nobody comes: only writing tells that it can be done again.
-            self.since_well = 0;
-            let nothing = counting.fold(&[], None, 0, None, now);
-            let _ = self.write(counting, &nothing, None, Instant::now(), false).await;
-            self.tell();
-            return;
-        }
-        if is_time {
+        if self.since_well >= WELL_EVERY {
             self.since_well = 0;
             counting.tell(&self.context, &Counted::default(), 0.0, now);
         }
