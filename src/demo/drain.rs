@@ -239,7 +239,7 @@ impl Drain {
                 _ => envelope::vercel(*at, line, &self.host, &mut self.lots),
             });
         }
-        if self.settings.kind == DrainKind::Vercel && number % HOST_EVERY == 0 {
+        if self.settings.kind == DrainKind::Vercel && number.is_multiple_of(HOST_EVERY) {
             let (block, block_lines) = envelope::block(&mut self.lots);
             records.push(envelope::vercel(last, &block, &self.host, &mut self.lots));
             count += block_lines;
