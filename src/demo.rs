@@ -1,10 +1,11 @@
 //! A made-up life for the built-in packs: for each application an SQLite file with its tables, some history, and traffic
-//! that goes on; where it has them, keys in a Redis and answers over HTTP.
+//! that goes on; where it has them, keys in a Redis, answers over HTTP, and log lines that are posted to drains.
 //!
 //! What happens is data (`packs/demo/*.yaml`); this code draws lots and keeps the time. The same seed and the same start
 //! make the same rows. Nothing here reads anything for metrics, and nothing but the demo uses it.
 
 mod database;
+mod drain;
 mod draw;
 mod key_server;
 mod key_writer;
@@ -15,17 +16,22 @@ mod script;
 mod timetable;
 
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::config::DrainSettings;
 use crate::family::Micros;
 use key_server::Kept;
 use life::Life;
 
 /// How often what is due is written, so rows lie in the table at most so long after their time.
 const STEP: Duration = Duration::from_millis(200);
+
+/// Steps from one delivery of log lines to the next: one a second, as Supabase's drains deliver.
+const STEPS_A_DELIVERY: u32 = 5;
 
 /// The time now, in microseconds since 1970.
 pub type Clock = Arc<dyn Fn() -> Micros + Send + Sync>;
@@ -80,12 +86,17 @@ pub enum DemoError {
 pub struct Progress {
     statements: AtomicU64,
     rows: AtomicU64,
+    lines: AtomicU64,
 }
 
 impl Progress {
     /// The counts now.
     pub fn summary(&self) -> TrafficSummary {
-        TrafficSummary { statements: self.statements.load(Ordering::Relaxed), rows: self.rows.load(Ordering::Relaxed) }
+        TrafficSummary {
+            statements: self.statements.load(Ordering::Relaxed),
+            rows: self.rows.load(Ordering::Relaxed),
+            lines: self.lines.load(Ordering::Relaxed),
+        }
     }
 
     fn add(&self, rows: u64) {
@@ -101,10 +112,12 @@ pub struct TrafficSummary {
     pub statements: u64,
     /// Rows that they wrote or changed.
     pub rows: u64,
+    /// Log lines that were delivered, each counted once.
+    pub lines: u64,
 }
 
 /// Where the demo's applications can be read, each list in the order of their names.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Places {
     /// Databases: every application has one.
     pub databases: Vec<Place>,
@@ -112,6 +125,8 @@ pub struct Places {
     pub redis: Vec<Place>,
     /// Base URLs, without a path, of those that answer over HTTP.
     pub web: Vec<Place>,
+    /// Drains that their log lines are posted to, as they are to be taken in.
+    pub drains: Vec<DrainSettings>,
 }
 
 /// Something of one application that can be read.
@@ -128,6 +143,7 @@ pub struct Traffic {
     lives: Vec<Life>,
     clock: Clock,
     progress: Arc<Progress>,
+    drains_at: Option<SocketAddr>,
 }
 
 impl Traffic {
@@ -145,7 +161,7 @@ impl Traffic {
         for script in script::builtin()? {
             lives.push(Life::begin(script, folder, seed, &clock, kept).await?);
         }
-        Ok(Traffic { lives, clock, progress: Arc::default() })
+        Ok(Traffic { lives, clock, progress: Arc::default(), drains_at: None })
     }
 
     /// Where everything can be read.
@@ -157,7 +173,18 @@ impl Traffic {
             databases: places(|life| Some(life.database_url())),
             redis: places(Life::redis_url),
             web: places(Life::web_url),
+            drains: self.lives.iter().flat_map(Life::drains).cloned().collect(),
         }
+    }
+
+    /// Delivers log lines here from now on. Before it is told, they wait.
+    pub fn deliver_to(&mut self, address: SocketAddr) {
+        let loopback = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ip => ip,
+        };
+        self.drains_at = Some(SocketAddr::new(loopback, address.port()));
     }
 
     /// Counts that go on while the traffic runs.
@@ -178,12 +205,17 @@ impl Traffic {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut ticks = tokio::time::interval(STEP);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut steps = 0_u32;
         loop {
             tokio::select! {
                 () = &mut shutdown => break,
                 _ = ticks.tick() => {
                     let now = (self.clock)();
                     while self.advance(now, rate).await? > 0 {}
+                    if steps.is_multiple_of(STEPS_A_DELIVERY) {
+                        self.deliver(now).await;
+                    }
+                    steps = steps.wrapping_add(1);
                 }
             }
         }
@@ -200,6 +232,14 @@ impl Traffic {
             events += life.advance(now, rate, &self.progress).await?;
         }
         Ok(events)
+    }
+
+    /// Delivers the log lines that were written by `now`, where it is known where to.
+    async fn deliver(&mut self, now: Micros) {
+        let Some(to) = self.drains_at else { return };
+        let progress = &*self.progress;
+        // At once: that one drain is slow holds no other up.
+        futures_util::future::join_all(self.lives.iter_mut().map(|life| life.deliver(to, now, progress))).await;
     }
 
     /// Closes the databases.

@@ -1,7 +1,7 @@
 //! `rowmetry demo`: the whole thing on embedded databases with live traffic, and nothing left behind.
 //!
-//! The traffic writes to SQLite files in a temporary folder, to Redis servers and to endpoints on loopback; Rowmetry reads
-//! them as it would read any other. Nothing here takes a short cut into the store.
+//! The traffic writes to SQLite files in a temporary folder, to Redis servers and to endpoints on loopback, and posts log lines;
+//! Rowmetry reads them as it would read any other. Nothing here takes a short cut into the store.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use anyhow::Context as _;
 use secrecy::SecretString;
 use tokio::sync::watch;
 
-use crate::config::{OtlpSettings, Settings, SourceSettings, Start, Upstream, WebSettings};
-use crate::demo::{Place, Places, Progress, Traffic};
+use crate::config::{LogSettings, OtlpSettings, Settings, SourceSettings, Start, Upstream, WebSettings};
+use crate::demo::{Place, Places, Progress, Traffic, TrafficSummary};
 use crate::pack::{self, Pack, System};
 use crate::schedule::clock;
 use crate::telemetry::State;
@@ -55,10 +55,12 @@ pub async fn demo(request: DemoRequest, own_spans: Option<&OwnSpans>) -> anyhow:
     let folder =
         tempfile::Builder::new().prefix("rowmetry-demo-").tempdir().context("cannot make a temporary folder")?;
     let mut stop = Stop::listen()?;
-    let traffic = Traffic::prepare(folder.path(), request.seed, Arc::new(clock::now)).await?;
+    let mut traffic = Traffic::prepare(folder.path(), request.seed, Arc::new(clock::now)).await?;
     let progress = traffic.progress();
     let app = App::start(settings(&request, &traffic.places())?, own_spans).await?;
     let address = app.address();
+    // Only now it is known where the drains are.
+    traffic.deliver_to(address);
     say(&format!(
         "\n  Rowmetry's demo: made-up applications live in embedded databases, and these are their true metrics.\n\n\
          \x20 front page   http://{address}/\n\
@@ -98,7 +100,10 @@ pub async fn demo(request: DemoRequest, own_spans: Option<&OwnSpans>) -> anyhow:
         None => writer.await,
     };
     let summary = written.context("the traffic broke off")?.context("the traffic broke off")?;
-    say(&format!("\n  {} rows written; {collectors}. Nothing is left behind.", summary.rows));
+    say(&format!(
+        "\n  {} rows and {} log lines written; {collectors}. Nothing is left behind.",
+        summary.rows, summary.lines
+    ));
     Ok(())
 }
 
@@ -115,7 +120,7 @@ fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> 
         web: WebSettings::default(),
         zero_first: ZERO_FIRST,
         otlp: request.otlp.clone(),
-        logs: crate::config::LogSettings::default(),
+        logs: LogSettings { drains: places.drains.clone(), ..LogSettings::default() },
     })
 }
 
@@ -157,8 +162,12 @@ async fn show_progress(app: &App, progress: &Progress) {
     let mut ticks = tokio::time::interval(PROGRESS);
     loop {
         ticks.tick().await;
-        let rows = progress.summary().rows;
-        let line = format!("  {:>5} s  {rows:>8} rows written  {}", began.elapsed().as_secs(), collectors(app));
+        let TrafficSummary { rows, lines, .. } = progress.summary();
+        let line = format!(
+            "  {:>5} s  {rows:>8} rows, {lines:>6} log lines written  {}",
+            began.elapsed().as_secs(),
+            collectors(app)
+        );
         if terminal {
             print!("\r{line}\x1b[K");
             // Progress is a courtesy: a closed terminal is no reason to stop.

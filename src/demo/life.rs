@@ -1,11 +1,14 @@
-//! One application's life: a database file of its own, perhaps keys and pages, lots of its own, and its own time to come.
+//! One application's life: a database file of its own, perhaps keys, pages and logs, lots of its own, and its own time to come.
 //!
 //! What one application does never depends on another, so a new script changes nothing for those that are there.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use super::database::Database;
+use super::drain::{Drain, Line, Writer};
 use super::draw::{Lots, Value};
 use super::key_server::{Kept, KeyServer};
 use super::key_writer::{KeyRow, KeyWriter, Use};
@@ -13,6 +16,7 @@ use super::page_server::{Page, PageServer};
 use super::script::{Action, Effect, Script, Statement};
 use super::timetable::{First, Timetable};
 use super::{Clock, DemoError, Progress};
+use crate::config::DrainSettings;
 use crate::family::Micros;
 
 /// Events that are written in one transaction. A demo that could not write for a while catches up in such portions.
@@ -35,6 +39,7 @@ struct World {
     database: Database,
     keys: Option<(KeyWriter, KeyServer)>,
     pages: Option<PageServer>,
+    drains: BTreeMap<Writer, Drain>,
 }
 
 impl Life {
@@ -49,7 +54,7 @@ impl Life {
     ) -> Result<Self, DemoError> {
         let now = clock();
         let mut lots = Lots::new(xxhash_rust::xxh3::xxh3_64_with_seed(script.app.as_bytes(), seed));
-        let mut world = World::open(&script, folder, clock, kept).await?;
+        let mut world = World::open(&script, folder, seed, clock, kept).await?;
         let progress = Progress::default();
         world.database.begin().await?;
         world.database.plain(&format!("schema of {}", script.app), script.schema).await?;
@@ -91,6 +96,18 @@ impl Life {
         self.world.pages.as_ref().map(|pages| format!("http://{}", pages.address()))
     }
 
+    /// The drains of its log lines, as they are to be taken in.
+    pub(super) fn drains(&self) -> impl Iterator<Item = &DrainSettings> {
+        self.world.drains.values().map(Drain::settings)
+    }
+
+    /// Delivers the log lines that were written by `now`.
+    pub(super) async fn deliver(&mut self, to: SocketAddr, now: Micros, progress: &Progress) {
+        for drain in self.world.drains.values_mut() {
+            drain.deliver(to, now, progress).await;
+        }
+    }
+
     /// How often something is written to the tables in a second when the rate is 1.
     pub(super) fn events_per_second(&self) -> f64 {
         let written = self.actions.iter().filter(|action| matches!(action.effect, Effect::Write(_)));
@@ -128,11 +145,11 @@ impl Life {
 }
 
 impl World {
-    async fn open(script: &Script, folder: &Path, clock: &Clock, kept: Kept) -> Result<Self, DemoError> {
+    async fn open(script: &Script, folder: &Path, seed: u64, clock: &Clock, kept: Kept) -> Result<Self, DemoError> {
         let has = |wanted: fn(&Effect) -> bool| script.outward.iter().any(|action| wanted(&action.effect));
         let listen = |source| DemoError::Listen { app: script.app.clone(), source };
         let database = Database::create(folder.join(format!("{}.db", script.app))).await?;
-        let mut world = World { database, keys: None, pages: None };
+        let mut world = World { database, keys: None, pages: None, drains: BTreeMap::new() };
         if has(|effect| matches!(effect, Effect::Keys(..))) {
             let server = KeyServer::start(kept, folder, &script.app, clock.clone()).await.map_err(listen)?;
             let writer = KeyWriter::connect(server.address()).await.map_err(listen)?;
@@ -140,6 +157,12 @@ impl World {
         }
         if has(|effect| matches!(effect, Effect::Page(..))) {
             world.pages = Some(PageServer::start().await.map_err(listen)?);
+        }
+        for writer in Writer::ALL {
+            let writes = |action: &Action| matches!(action.effect, Effect::Lines(of, _) if of == writer);
+            if script.outward.iter().any(writes) {
+                world.drains.insert(writer, Drain::new(&script.app, writer, seed));
+            }
         }
         Ok(world)
     }
@@ -176,6 +199,7 @@ impl World {
             }
             Effect::Keys(how, question) => self.use_keys(&action.name, *how, question, &values).await,
             Effect::Page(path, question) => self.put_page(&action.name, path, question, &values).await,
+            Effect::Lines(writer, question) => self.write_lines(&action.name, *writer, question, &values, at).await,
         }
     }
 
@@ -205,6 +229,22 @@ impl World {
         }
         Ok(())
     }
+
+    async fn write_lines(
+        &mut self,
+        what: &str,
+        writer: Writer,
+        question: &Statement,
+        values: &[Value],
+        at: Micros,
+    ) -> Result<(), DemoError> {
+        let rows = self.database.ask(what, question, values).await?;
+        let Some(drain) = self.drains.get_mut(&writer) else { return Ok(()) };
+        for (after, line) in rows.into_iter().map(line) {
+            drain.write(at.saturating_add(after), line);
+        }
+        Ok(())
+    }
 }
 
 /// A key, what it is set to or its limit, and how many seconds it lives.
@@ -224,6 +264,14 @@ fn page(cells: Vec<String>) -> Page {
         body: next(),
         delay: Duration::from_millis(next().parse().unwrap_or(0)),
     }
+}
+
+/// A line, and how long after the event it is written: level, text, milliseconds, and what else the record has.
+fn line(cells: Vec<String>) -> (Micros, Line) {
+    let mut cells = cells.into_iter();
+    let mut next = || cells.next().unwrap_or_default();
+    let (level, text, after) = (next(), next(), next());
+    (after.parse::<Micros>().unwrap_or(0).saturating_mul(1000), Line { level, text, details: next() })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::drain::Writer;
 use super::draw::{Draw, Lists, Lots, Value, time_text};
 use super::key_writer::Use;
 use crate::family::Micros;
@@ -23,7 +24,7 @@ pub(super) struct Script {
     pub(super) seed: Vec<Action>,
     /// What is written to the tables.
     pub(super) actions: Vec<Action>,
-    /// What is seen elsewhere: keys and pages. It has no history, and its own pace whatever the rate.
+    /// What is seen elsewhere: keys, pages and log lines. It has no history, and its own pace whatever the rate.
     pub(super) outward: Vec<Action>,
 }
 
@@ -53,6 +54,8 @@ pub(super) enum Effect {
     Keys(Use, Statement),
     /// It puts the answer to a question at a path.
     Page(String, Statement),
+    /// It writes the lines that a question brings to a log.
+    Lines(Writer, Statement),
 }
 
 /// A statement with numbered placeholders, and which of the action's values each of them gets.

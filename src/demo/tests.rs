@@ -1,7 +1,12 @@
 use sqlx::{AssertSqlSafe, Row};
 
 use super::*;
+use crate::collector::Guard;
+use crate::collector::logs::{LogsCollector, LogsSettings};
+use crate::config::Limits;
+use crate::family::{Family, Value};
 use crate::pack::{Collector, Metric, Pack, Probe, System, builtin, sql};
+use crate::source::logs::LogLine;
 
 const START: Micros = 1_800_000_000_000_000;
 const SECOND: Micros = 1_000_000;
@@ -69,6 +74,7 @@ async fn every_metric_has_data_within_twenty_seconds() {
     let mut missing = Vec::new();
     for life in &mut traffic.lives {
         let pack = packs.iter().find(|pack| pack.app == life.app()).expect("each script has a pack");
+        let lines = life.lines(START + 20 * SECOND);
         let mut probes: Vec<(&Probe, Vec<String>)> = Vec::new();
         for collector in &pack.collectors {
             if let Some(keys) = &collector.keys {
@@ -89,6 +95,15 @@ async fn every_metric_has_data_within_twenty_seconds() {
                     missing.push(format!("{}: {reason}", collector.name));
                 }
                 probes.push((probe, untold_here));
+                continue;
+            }
+            if let Some(logs) = &collector.logs {
+                let lines = lines.iter().filter(|(stream, _)| *stream == logs.stream).map(|(_, line)| line);
+                let families = families(pack, collector, lines);
+                checked += families.len();
+                assert_eq!(families.len(), collector.metrics.len(), "{}", collector.name);
+                missing
+                    .extend(families.iter().filter(|family| !has_data(family)).map(|family| family.name.to_string()));
                 continue;
             }
             for metric in &collector.metrics {
@@ -115,6 +130,23 @@ async fn every_metric_has_data_within_twenty_seconds() {
     }
     assert!(checked > 50, "only {checked} metrics were checked");
     assert!(missing.is_empty(), "no data for {missing:?}");
+}
+
+/// What a collector makes of lines.
+fn families<'l>(pack: &Pack, collector: &Collector, lines: impl Iterator<Item = &'l LogLine>) -> Vec<Family> {
+    let parameters = pack.parameters.iter().map(|(name, parameter)| (name.clone(), parameter.value)).collect();
+    let settings = LogsSettings { limits: Limits::default(), runs: 1000, parameters, exemplars: false };
+    let made = LogsCollector::new(collector, &settings, |_| None, &Arc::new(Guard::new(120)));
+    let mut counting = made.expect("the pack passes lint").expect("it has forms of lines");
+    counting.fold(lines, START + 20 * SECOND);
+    counting.families(None).expect("lines have come")
+}
+
+fn has_data(family: &Family) -> bool {
+    family.series.iter().any(|series| match &series.value {
+        Value::Number(number) => *number != 0.0,
+        Value::Histogram(histogram) => histogram.count > 0,
+    })
 }
 
 /// The names that fit a pattern of a pack.
@@ -208,7 +240,7 @@ async fn traffic_runs_until_it_is_told_to_stop() {
     let urls: Vec<String> = traffic.places().databases.into_iter().map(|place| place.url).collect();
     assert_eq!(urls, scripts.iter().map(url).collect::<Vec<_>>());
     let progress = traffic.progress();
-    assert_eq!(progress.summary(), TrafficSummary { statements: 0, rows: 0 });
+    assert_eq!(progress.summary(), TrafficSummary { statements: 0, rows: 0, lines: 0 });
     let enough = async {
         while progress.summary().statements < 300 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -248,7 +280,7 @@ async fn an_application_lives_as_it_would_alone() {
     let app = format!("{}.", script.app);
     let clock: Clock = Arc::new(|| START);
     let life = Life::begin(script, folders[1].path(), 6, &clock, Kept::Within).await.expect("it runs");
-    let mut alone = Traffic { lives: vec![life], clock, progress: Arc::default() };
+    let mut alone = Traffic { lives: vec![life], clock, progress: Arc::default(), drains_at: None };
     let_pass(&mut alone, 10).await;
     let all = everything(&mut together).await;
     let of_the_app: Vec<&String> = all.iter().filter(|row| row.starts_with(&app)).collect();

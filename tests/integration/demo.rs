@@ -1,6 +1,6 @@
 //! The demo: true metrics from nothing, and nothing left behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::harness::exporter::{BINARY, PATIENCE, states};
@@ -46,6 +46,17 @@ impl Demo {
         std::fs::read_to_string(self.folder.path().join("demo.log")).unwrap_or_default()
     }
 
+    /// The lines that each drain has delivered so far, each once, as the demo's applications tell.
+    fn delivered(&self) -> BTreeMap<String, f64> {
+        let field = |line: &str, name: &str| {
+            let (_, rest) = line.split_once(&format!(" {name}="))?;
+            Some(rest.split_whitespace().next()?.trim_matches('"').to_string())
+        };
+        let log = self.log();
+        let told = log.lines().filter(|line| line.contains("log lines were delivered"));
+        told.filter_map(|line| Some((field(line, "drain")?, field(line, "lines")?.parse().ok()?))).collect()
+    }
+
     /// Everything in its temp folder.
     fn left_behind(&self) -> Vec<std::path::PathBuf> {
         let temp = std::fs::read_dir(self.folder.path().join("temp")).expect("it was made");
@@ -78,16 +89,69 @@ impl Demo {
 }
 
 /// What is read beside the endpoints.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 15] = [
     "coding_platform",
+    "coding_platform-logs",
     "coding_platform-redis",
     "coding_platform-web",
     "mentor",
+    "mentor-logs",
     "mentor-redis",
     "promptcademy",
+    "promptcademy-logs",
+    "promptcademy-postgres",
     "syncedup",
+    "syncedup-logs",
     "syncedup-web",
     "voyager",
+    "voyager-logs",
+];
+
+/// The drains.
+const DRAINS: [&str; 6] = [
+    "coding_platform-logs",
+    "mentor-logs",
+    "promptcademy-logs",
+    "promptcademy-postgres",
+    "syncedup-logs",
+    "voyager-logs",
+];
+
+/// What log lines tell: every family of the packs' `logs` collectors. `promptcademy_ai_runs_total` has `never_ended` only once the time is
+/// over that a host lets a run take, which is longer than a test.
+const OF_LINES: [&str; 32] = [
+    "coding_log_lines_total",
+    "coding_cache_requests_total",
+    "coding_cache_family_requests_total",
+    "coding_logged_events_total",
+    "mentor_log_lines_total",
+    "mentor_actions_total",
+    "mentor_action_duration_seconds",
+    "mentor_action_errors_total",
+    "mentor_cron_runs_total",
+    "mentor_cron_last_ok_timestamp_seconds",
+    "mentor_cron_last_duration_seconds",
+    "mentor_email_failures_total",
+    "promptcademy_ai_runs_total",
+    "promptcademy_ai_run_duration_seconds",
+    "promptcademy_ai_run_tokens_total",
+    "promptcademy_ai_run_cost_usd_total",
+    "promptcademy_ai_runs_in_flight",
+    "promptcademy_ai_provider_errors_total",
+    "promptcademy_postgres_errors_total",
+    "syncedup_log_events_total",
+    "syncedup_job_retries_total",
+    "syncedup_worker_run_duration_seconds",
+    "syncedup_worker_items_succeeded_total",
+    "syncedup_worker_items_failed_total",
+    "syncedup_worker_last_complete_timestamp_seconds",
+    "syncedup_logged_transcription_jobs",
+    "voyager_log_lines_total",
+    "voyager_ai_calls_total",
+    "voyager_ai_calls_started_total",
+    "voyager_ai_tokens_total",
+    "voyager_rate_limit_hits_total",
+    "voyager_auth_events_total",
 ];
 
 /// The name of a process that runs.
@@ -144,6 +208,57 @@ async fn it_shows_live_metrics_of_every_pack_and_ends_clean() {
     assert!(status.success(), "{status}: {}", demo.log());
     assert_eq!(demo.left_behind(), Vec::<std::path::PathBuf>::new());
     assert_eq!(running(&started), Vec::<&(u32, String)>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_is_counted_once_and_tells_all_that_lines_tell() {
+    let demo = Demo::start_with("10m", &[("RUST_LOG", "info,rowmetry::demo=debug")]);
+    let packs = rowmetry::pack::builtin().expect("the built-in packs pass lint");
+    let of_lines = packs.iter().flat_map(|pack| &pack.collectors).filter(|collector| collector.logs.is_some());
+    let names: BTreeSet<&str> = of_lines.flat_map(|collector| &collector.metrics).map(|metric| metric.name()).collect();
+    assert_eq!(names, BTreeSet::from(OF_LINES));
+    eventually(PATIENCE, "all that lines tell has data", async || {
+        let (_, scrape) = demo.scrape().await?;
+        let tells = |family: &&str| {
+            let count = format!("{family}_count");
+            [*family, &count].into_iter().any(|name| scrape.of(name, &[]).any(|(_, value)| value > 0.0))
+        };
+        let missing: Vec<&str> = OF_LINES.into_iter().filter(|family| !tells(family)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("no data for {missing:?}")) }
+    })
+    .await;
+    eventually(PATIENCE, "as many lines are counted as were delivered, and some of them came twice", async || {
+        let before = demo.delivered();
+        let (_, scrape) = demo.scrape().await?;
+        let after = demo.delivered();
+        if before != after {
+            return Err("a batch is on its way".into());
+        }
+        let lines = |outcome: &str| {
+            let sum = |drain: &str| {
+                let labels = [("source", drain), ("outcome", outcome)];
+                (drain.to_string(), scrape.sum("rowmetry_drain_lines_total", &labels))
+            };
+            DRAINS.into_iter().map(sum).collect::<BTreeMap<String, f64>>()
+        };
+        let mut counted = lines("counted");
+        for (drain, unmatched) in lines("unmatched") {
+            *counted.entry(drain).or_default() += unmatched;
+        }
+        // What was delivered is counted for good.
+        for (drain, delivered) in &before {
+            assert!(counted[drain] >= *delivered, "{drain}: {} of {delivered} lines are counted", counted[drain]);
+        }
+        let repeated = lines("repeated");
+        if before != counted {
+            return Err(format!("{before:?} were delivered, {counted:?} are counted"));
+        }
+        match repeated.iter().find(|(_, repeated)| **repeated == 0.0) {
+            Some((drain, _)) => Err(format!("no line of {drain} came twice")),
+            None => Ok(()),
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

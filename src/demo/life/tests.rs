@@ -4,6 +4,8 @@ use std::sync::Arc;
 use super::super::resp::wire::Reply;
 use super::super::script;
 use super::*;
+use crate::pack::Stream;
+use crate::source::logs::LogLine;
 
 const START: Micros = 1_800_000_000_000_000;
 const SECOND: Micros = 1_000_000;
@@ -23,6 +25,16 @@ async fn lives(folder: &Path, wanted: fn(&Effect) -> bool) -> Vec<Life> {
 }
 
 impl Life {
+    /// The log lines that were written by `now`, as they are read, and whose they are.
+    pub(in crate::demo) fn lines(&mut self, now: Micros) -> Vec<(Stream, LogLine)> {
+        let mut all = Vec::new();
+        for drain in self.world.drains.values_mut() {
+            let stream = drain.settings().streams[0];
+            all.extend(drain.read(now).into_iter().flat_map(|parsed| parsed.lines).map(|line| (stream, line)));
+        }
+        all
+    }
+
     /// What is answered at a path.
     pub(in crate::demo) fn page(&self, path: &str) -> Option<Page> {
         self.world.pages.as_ref()?.page(path)

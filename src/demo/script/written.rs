@@ -10,6 +10,7 @@ use include_dir::{Dir, include_dir};
 use serde::Deserialize;
 
 use super::super::DemoError;
+use super::super::drain::Writer;
 use super::super::draw::{Draw, Lists};
 use super::super::key_writer::Use;
 use super::{Action, Burst, Effect, History, Script, Statement, Wanted};
@@ -60,6 +61,9 @@ struct Written {
     /// What is answered at paths over HTTP.
     #[serde(default)]
     web: Vec<WrittenPage>,
+    /// What is written to logs.
+    #[serde(default)]
+    lines: Vec<WrittenLines>,
 }
 
 #[derive(Deserialize)]
@@ -126,18 +130,40 @@ struct WrittenPage {
     sql: String,
 }
 
+/// Lines of a log, as a SELECT over the application's own tables. A row of it is a line: its level in the words of its writer, its text,
+/// perhaps the milliseconds until it is written, and a JSON object of what else the record has.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenLines {
+    name: String,
+    #[serde(with = "length")]
+    every: Duration,
+    /// How often it happens at the beginning.
+    #[serde(default = "once")]
+    times: u32,
+    #[serde(default)]
+    burst: Option<Burst>,
+    #[serde(default)]
+    draws: BTreeMap<String, Draw>,
+    /// Whose log it is.
+    #[serde(default = "application")]
+    writer: Writer,
+    sql: String,
+}
+
 impl Written {
     fn compile(self) -> Result<Script, String> {
         let compiler = Compiler { shared: self.draws, lists: Arc::new(self.lists) };
         let keys = self.resp.into_iter().map(|keys| compiler.keys(keys));
         let pages = self.web.into_iter().map(|page| compiler.page(page));
+        let lines = self.lines.into_iter().map(|lines| compiler.lines(lines));
         Ok(Script {
             app: self.app,
             schema: self.schema,
             history: History { span: self.history.span.as_micros() as Micros, rate: self.history.rate },
             seed: self.seed.into_iter().map(|action| compiler.action(action)).collect::<Result<_, _>>()?,
             actions: self.actions.into_iter().map(|action| compiler.action(action)).collect::<Result<_, _>>()?,
-            outward: keys.chain(pages).collect::<Result<_, _>>()?,
+            outward: keys.chain(pages).chain(lines).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -197,6 +223,19 @@ impl Compiler {
         })
     }
 
+    fn lines(&self, lines: WrittenLines) -> Result<Action, String> {
+        let (question, values) = self.statement(&lines.name, lines.sql, &lines.draws)?;
+        Ok(Action {
+            name: lines.name,
+            effect: Effect::Lines(lines.writer, question),
+            every: lines.every,
+            burst: lines.burst,
+            times: lines.times,
+            values,
+            lists: Arc::clone(&self.lists),
+        })
+    }
+
     fn statement(
         &self,
         what: &str,
@@ -248,6 +287,10 @@ impl Compiler {
 
 fn once() -> u32 {
     1
+}
+
+fn application() -> Writer {
+    Writer::Application
 }
 
 /// A length of time that must be there.
