@@ -316,15 +316,22 @@ mod tests {
     }
 
     #[test]
-    fn keys_and_pages_become_actions() {
+    fn keys_pages_and_lines_become_actions() {
         let keys = "resp: [{name: k, every: 3s, times: 2, set: 'select :p, :now', draws: {p: {pick: l}}}]";
         let pages = "web: [{path: /p, sql: select 200}]";
-        let script = with(&format!("{keys}\n{pages}")).expect("it is right");
-        let [keys, page] = script.outward.as_slice() else { panic!("{} actions", script.outward.len()) };
+        let lines =
+            "lines: [{name: l, every: 2s, sql: select 1}, {name: m, every: 2s, writer: postgres, sql: select 1}]";
+        let script = with(&format!("{keys}\n{pages}\n{lines}")).expect("it is right");
+        let [keys, page, line, of_postgres] = script.outward.as_slice() else {
+            panic!("{} actions", script.outward.len())
+        };
         assert!(matches!(&keys.effect, Effect::Keys(Use::Set, question) if question.sql == "select ?1, ?2"));
         assert_eq!((keys.times_at_first(), keys.every_micros()), (2, 3e6));
         assert!(matches!(&page.effect, Effect::Page(path, _) if path == "/p"));
         assert_eq!((page.times_at_first(), page.every_micros()), (1, 1e6));
+        assert!(matches!(&line.effect, Effect::Lines(Writer::Application, _)));
+        assert!(matches!(&of_postgres.effect, Effect::Lines(Writer::Postgres, _)));
+        assert_eq!((line.times_at_first(), line.every_micros()), (1, 2e6));
     }
 
     #[test]
