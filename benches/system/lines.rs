@@ -121,9 +121,9 @@ async fn posted(case: &Case, traffic: &Arc<Traffic>) -> Run {
     };
     let setup = setup(case.application, &kind);
     let exporter = setup.start().await;
-    let before = busy(&exporter).await;
+    let before = exporter.process.busy_seconds();
     let Sent { seconds, answers, again } = sender::send(setup.address, traffic, case.connections).await;
-    let busy = busy(&exporter).await - before;
+    let busy = exporter.process.busy_seconds() - before;
     let [_, peak] = exporter.process.resident_bytes();
     check(&exporter.scrape().await, traffic);
     dies(&setup, exporter, traffic).await;
@@ -139,7 +139,7 @@ async fn followed(count: usize) -> Run {
     let aside = file.with_extension("new");
     let traffic = Traffic::file(application, count, &aside);
     let exporter = setup.start().await;
-    let before = busy(&exporter).await;
+    let before = exporter.process.busy_seconds();
     std::fs::rename(&aside, &file).expect("it is there");
     let counted = async || exporter.try_scrape().await.map(|scrape| scrape.sum("events_total", &[]));
     let (mut began, mut first) = (Instant::now(), 0.0);
@@ -158,7 +158,7 @@ async fn followed(count: usize) -> Run {
         assert!(began.elapsed() < PATIENCE, "{now} of {count}");
     }
     let seconds = began.elapsed().as_secs_f64();
-    let busy = busy(&exporter).await - before;
+    let busy = exporter.process.busy_seconds() - before;
     let [_, peak] = exporter.process.resident_bytes();
     eventually(PATIENCE, "the last line is counted", async || {
         let now = counted().await?;
@@ -195,9 +195,4 @@ fn setup(application: Application, kind: &str) -> Setup {
     let app = application.pack();
     Setup::of_logs(&format!("{{drains: [{{name: app, packs: [{app}], {kind}}}]}}"))
         .with("packs", format!("[\"{}\"]", packs.display()))
-}
-
-/// Seconds of processor time that the exporter has had.
-async fn busy(exporter: &Exporter) -> f64 {
-    exporter.scrape().await.sum("process_cpu_seconds_total", &[])
 }

@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::*;
 
 const LOST_AFTER: Micros = 100_000_000;
@@ -31,7 +33,7 @@ fn a_run_begins_ends_and_is_over() {
     runs.take_changes();
     assert_eq!(runs.next_due(), Some(LOST_AFTER + 20));
     runs.due(LOST_AFTER + 20);
-    assert_eq!(runs.take_changes(), RunChanges { written: vec![], removed: vec![id(1)] });
+    assert_eq!(runs.take_changes(), RunChanges { written: vec![], removed: vec![(LOST_AFTER + 20, id(1))] });
 }
 
 #[test]
@@ -75,7 +77,7 @@ fn what_is_written_comes_back() {
     runs.begin(id(2), cells("start"), Some(5), 10);
     end(&mut runs, 2, 20);
     end(&mut runs, 3, 30);
-    let written = runs.take_changes().written;
+    let written: Vec<_> = runs.take_changes().written.into_iter().map(|((_, id), body)| (id, body)).collect();
     assert_eq!(runs.take_changes(), RunChanges::default());
     let mut again = Runs::new(LOST_AFTER, 3, true);
     again.restore(written.clone(), 1, 1000).expect("it is what was written");
@@ -89,4 +91,48 @@ fn what_is_written_comes_back() {
     other.restore(written, 2, 1000).expect("other columns are no error");
     assert_eq!(end(&mut other, 1, 1001), Ended::Joined(vec![None, None], Some(5)));
     assert!(again.restore(vec![(id(9), "{".into())], 1, 0).is_err());
+}
+
+/// What is written, as a file would hold it.
+fn apply(file: &mut BTreeMap<RunKey, String>, changes: RunChanges) {
+    for key in changes.removed {
+        assert!(file.remove(&key).is_some(), "{key:?} is not there");
+    }
+    file.extend(changes.written);
+}
+
+#[test]
+fn each_run_stands_once_in_what_is_written() {
+    let mut runs = Runs::new(LOST_AFTER, 3, true);
+    let mut file = BTreeMap::new();
+    let stands = |file: &BTreeMap<RunKey, String>, runs: &Runs| {
+        let known: BTreeSet<KeyHash> = runs.known.keys().copied().collect();
+        assert_eq!(file.keys().map(|(_, id)| *id).collect::<Vec<_>>().len(), known.len(), "none twice");
+        assert_eq!(file.keys().map(|(_, id)| *id).collect::<BTreeSet<_>>(), known);
+    };
+    runs.begin(id(1), cells("start"), Some(5), 10);
+    runs.begin(id(2), cells("start"), Some(5), 11);
+    apply(&mut file, runs.take_changes());
+    stands(&file, &runs);
+    // One that was written ends, one begins and ends between two writings, and the oldest makes room.
+    end(&mut runs, 1, 20);
+    runs.begin(id(3), cells("start"), Some(5), 21);
+    end(&mut runs, 3, 22);
+    end(&mut runs, 4, 23);
+    apply(&mut file, runs.take_changes());
+    stands(&file, &runs);
+    assert!(!runs.known.contains_key(&id(1)), "there was no more room");
+    // After a new start, who goes on has more time than what is written says.
+    let stored = file.iter().map(|((_, id), body)| (*id, body.clone())).collect();
+    let mut again = Runs::new(LOST_AFTER, 3, true);
+    again.restore(stored, 1, 1000).expect("it is what was written");
+    end(&mut again, 2, 1001);
+    apply(&mut file, again.take_changes());
+    stands(&file, &again);
+    while let Some(due) = again.next_due() {
+        again.due(due);
+        apply(&mut file, again.take_changes());
+        stands(&file, &again);
+    }
+    assert!(file.is_empty());
 }
