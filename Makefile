@@ -61,7 +61,7 @@ target/.fuzz-installed:
 
 # About eleven minutes. It prints figures and asserts none; ROWMETRY_BENCH_ROWS=1000000 is quicker, and
 # ROWMETRY_BENCH_ONLY=spans,tracing runs those parts of `system` alone: memory, applications, presence, scrapes, catching_up, share,
-# collection, spans, tracing.
+# collection, spans, tracing, lines.
 bench:
 	tests/install.sh bench
 	$(CARGO) bench --bench encode --bench system

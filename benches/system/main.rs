@@ -13,6 +13,7 @@ mod parts {
 }
 
 mod applications;
+mod lines;
 mod pages;
 mod presence;
 mod reads;
@@ -58,6 +59,9 @@ async fn main() {
     }
     if wanted("tracing") {
         spans::tracing(&cluster, &mut table).await;
+    }
+    if wanted("lines") {
+        lines::lines(&mut table).await;
     }
     table.print();
 }

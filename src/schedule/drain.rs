@@ -154,9 +154,11 @@ impl Drain {
             tracing::error!(source = %self.settings.name, "counting lines broke off; they are counted when they come again");
             return Err(Refusal::NotWritten);
         };
-        // Freed where nobody waits for it.
-        drop(parsed);
-        self.write(counting, &counted, room, began, lines > 0).await?;
+        // Millions of small pieces: they are freed while the disk writes. Who brings more has to wait until they are.
+        let freeing = tokio::task::spawn_blocking(move || drop(parsed));
+        let written = self.write(counting, &counted, room, began, lines > 0).await;
+        let _ = freeing.await;
+        written?;
         let is_new = counted.counted + counted.unmatched;
         for (fate, lines) in [
             (LineFate::Counted, counted.counted),

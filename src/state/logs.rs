@@ -19,20 +19,21 @@ pub(super) async fn write(
     runs: &RunChanges,
     lines: &WindowChanges,
 ) -> Result<(), sqlx::Error> {
-    for chunk in runs.written.chunks(ROWS_AN_INSERT) {
-        let sql = format!("insert or replace into run (collector, run, body) values {}", values(chunk.len(), 3));
-        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(chunk.len() == ROWS_AN_INSERT);
-        for (run, body) in chunk {
-            query = query.bind(collector).bind(run.0.to_le_bytes().to_vec()).bind(body);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    for run in &runs.removed {
-        sqlx::query("delete from run where collector = ? and run = ?")
+    for (due, run) in &runs.removed {
+        sqlx::query("delete from run where collector = ? and due = ? and run = ?")
             .bind(collector)
+            .bind(due)
             .bind(run.0.to_le_bytes().to_vec())
             .execute(&mut *connection)
             .await?;
+    }
+    for chunk in runs.written.chunks(ROWS_AN_INSERT) {
+        let sql = format!("insert or replace into run (collector, due, run, body) values {}", values(chunk.len(), 4));
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(chunk.len() == ROWS_AN_INSERT);
+        for ((due, run), body) in chunk {
+            query = query.bind(collector).bind(due).bind(run.0.to_le_bytes().to_vec()).bind(body);
+        }
+        query.execute(&mut *connection).await?;
     }
     if let Some(through) = lines.forgotten_through {
         sqlx::query("delete from line_batch where collector = ? and number <= ?")

@@ -61,9 +61,10 @@ create table line_batch (
 ) strict, without rowid;
 create table run (
   collector text not null,        -- source/pack/collector
+  due integer not null,           -- microseconds since 1970; what changes together stands together
   run blob not null,              -- 128-bit hash
   body text not null,             -- JSON
-  primary key (collector, run)
+  primary key (collector, due, run)
 ) strict, without rowid;
 ";
 

@@ -3,7 +3,7 @@
 //! It reads no clock: the time at which something was received is an argument. It knows no metric and keeps only the cells
 //! that its collector asks for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 
 use serde::{Deserialize, Serialize};
@@ -30,7 +30,8 @@ pub struct Runs {
     /// Those that are over, by when they are forgotten.
     past: BTreeSet<(Micros, KeyHash)>,
     open: usize,
-    touched: BTreeSet<KeyHash>,
+    /// Those that changed since they were last written, and the time under which they are written, if they are.
+    touched: BTreeMap<KeyHash, Option<Micros>>,
 }
 
 /// One run, as it is kept and stored.
@@ -47,6 +48,9 @@ struct Run {
     /// The cells of its beginning, or of the end that waits.
     #[serde(rename = "c", default, skip_serializing_if = "Vec::is_empty")]
     cells: Cells,
+    /// The time under which it is written, if it is.
+    #[serde(skip)]
+    written: Option<Micros>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,13 +64,16 @@ enum Stage {
     Over,
 }
 
+/// Where a run is written: by when its stage is over, so that those which change together stand together.
+pub type RunKey = (Micros, KeyHash);
+
 /// What is to be written of the runs.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct RunChanges {
     /// Runs that are new or changed, as JSON.
-    pub written: Vec<(KeyHash, String)>,
-    /// Runs that are forgotten.
-    pub removed: Vec<KeyHash>,
+    pub written: Vec<(RunKey, String)>,
+    /// Where runs stood that are forgotten, or stand elsewhere now.
+    pub removed: Vec<RunKey>,
 }
 
 /// What the beginning of a run came to.
@@ -115,7 +122,7 @@ impl Runs {
             pending: BTreeSet::new(),
             past: BTreeSet::new(),
             open: 0,
-            touched: BTreeSet::new(),
+            touched: BTreeMap::new(),
         }
     }
 
@@ -129,7 +136,7 @@ impl Runs {
             }
             None if !self.has_room() => Begun::Full,
             None => {
-                self.put(id, Run { stage: Stage::Open, due: now.saturating_add(self.lost_after), time, cells });
+                self.put(id, Run::new(Stage::Open, now.saturating_add(self.lost_after), time, cells));
                 Begun::Open
             }
         }
@@ -147,14 +154,11 @@ impl Runs {
             None if !self.has_room() => Ended::Alone,
             None if self.joins => {
                 let due = now.saturating_add(WAIT_FOR_BEGINNING);
-                self.put(id, Run { stage: Stage::Waits, due, time, cells: cells() });
+                self.put(id, Run::new(Stage::Waits, due, time, cells()));
                 Ended::Waits
             }
             None => {
-                self.put(
-                    id,
-                    Run { stage: Stage::Over, due: now.saturating_add(self.lost_after), time: None, cells: Vec::new() },
-                );
+                self.put(id, Run::new(Stage::Over, now.saturating_add(self.lost_after), None, Vec::new()));
                 Ended::Alone
             }
         }
@@ -164,8 +168,7 @@ impl Runs {
     pub fn due(&mut self, at_most: usize, now: Micros) -> Vec<Due> {
         while let Some((due, id)) = self.past.first().copied().filter(|(due, _)| *due <= now) {
             self.past.remove(&(due, id));
-            self.known.remove(&id);
-            self.touched.insert(id);
+            self.forget(id);
         }
         let mut over = Vec::new();
         while over.len() < at_most
@@ -194,15 +197,18 @@ impl Runs {
     /// What changed since the last call.
     pub fn take_changes(&mut self) -> RunChanges {
         let mut changes = RunChanges::default();
-        for id in std::mem::take(&mut self.touched) {
-            match self.known.get(&id) {
-                Some(run) => {
-                    let json = serde_json::to_string(run).expect("numbers, words and texts are always JSON");
-                    changes.written.push((id, json));
-                }
-                None => changes.removed.push(id),
+        for (id, before) in std::mem::take(&mut self.touched) {
+            let run = self.known.get_mut(&id);
+            let key = run.as_ref().map(|run| run.due);
+            changes.removed.extend(before.filter(|before| Some(*before) != key).map(|before| (before, id)));
+            if let Some(run) = run {
+                let json = serde_json::to_string(run).expect("numbers, words and texts are always JSON");
+                changes.written.push(((run.due, id), json));
+                run.written = Some(run.due);
             }
         }
+        // As they will stand: so they are written one behind the other.
+        changes.written.sort_unstable_by_key(|((due, id), _)| (*due, id.0.to_le_bytes()));
         changes
     }
 
@@ -224,6 +230,7 @@ impl Runs {
         for (id, json) in stored {
             let mut run: Run =
                 serde_json::from_str(&json).map_err(|error| format!("a stored run cannot be read: {error}"))?;
+            run.written = Some(run.due);
             if run.stage != Stage::Over && before != columns {
                 let mut old = std::mem::take(&mut run.cells);
                 run.cells = places.iter().map(|place| old.get_mut((*place)?)?.take()).collect();
@@ -248,21 +255,25 @@ impl Runs {
             return true;
         }
         let Some((_, id)) = self.past.pop_first() else { return false };
-        self.known.remove(&id);
-        self.touched.insert(id);
+        self.forget(id);
         true
     }
 
     /// A run is over; returns what it was.
     fn close(&mut self, id: KeyHash, now: Micros) -> Run {
-        let over = Run { stage: Stage::Over, due: now.saturating_add(self.lost_after), time: None, cells: Vec::new() };
+        let over = Run::new(Stage::Over, now.saturating_add(self.lost_after), None, Vec::new());
         self.put(id, over).expect("only a run that is known is closed")
     }
 
+    fn forget(&mut self, id: KeyHash) {
+        let written = self.known.remove(&id).and_then(|run| run.written);
+        self.touched.entry(id).or_insert(written);
+    }
+
     fn put(&mut self, id: KeyHash, run: Run) -> Option<Run> {
-        self.touched.insert(id);
         let (stage, due) = (run.stage, run.due);
         let before = self.known.insert(id, run);
+        self.touched.entry(id).or_insert(before.as_ref().and_then(|before| before.written));
         if let Some(before) = &before {
             self.set_of(before.stage).remove(&(before.due, id));
             self.open -= usize::from(before.stage == Stage::Open);
@@ -274,6 +285,13 @@ impl Runs {
 
     fn set_of(&mut self, stage: Stage) -> &mut BTreeSet<(Micros, KeyHash)> {
         if stage == Stage::Over { &mut self.past } else { &mut self.pending }
+    }
+}
+
+impl Run {
+    /// One that was never written.
+    fn new(stage: Stage, due: Micros, time: Option<Micros>, cells: Cells) -> Self {
+        Run { stage, due, time, cells, written: None }
     }
 }
 

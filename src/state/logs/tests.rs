@@ -8,8 +8,8 @@ fn changes(number: i64) -> Changes {
         cursor: "{}".into(),
         lines: WindowChanges { added: Some(batch), forgotten_through: (number > 1).then_some(number - 2) },
         runs: RunChanges {
-            written: vec![(KeyHash(number as u128), "{}".into())],
-            removed: vec![KeyHash((number - 1) as u128)],
+            written: vec![((number, KeyHash(number as u128)), "{}".into())],
+            removed: vec![(number - 1, KeyHash((number - 1) as u128))],
         },
         ..Changes::default()
     }

@@ -229,6 +229,16 @@ impl Process {
         })
     }
 
+    /// Seconds of processor time that it has had, of all its threads together, to the hundredth.
+    #[allow(dead_code, reason = "the benches use it")]
+    pub fn busy_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap_or_default();
+        // Its name, in parentheses, may hold blanks. Of what stands behind it, the 12th and 13th are ticks of a hundredth of a second.
+        let behind = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = behind.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+        ticks.sum::<f64>() / 100.0
+    }
+
     /// From now on, the most memory that it ever was begins with what it is now.
     #[allow(dead_code, reason = "the benches use it")]
     pub fn forget_peak(&self) {
