@@ -4,7 +4,7 @@
 //! whatever is compared takes turns, so that a busy moment of the machine hits both. It prints one table and asserts no
 //! time: a slow machine is no defect. What it does assert is that every answer was right.
 //! `ROWMETRY_BENCH_ROWS` (5,000,000 unless set) is the size of the largest table; `ROWMETRY_BENCH_ONLY` names the parts that
-//! are run (`applications,presence`), all unless set.
+//! are run (`applications,presence`), all unless set; `ROWMETRY_BENCH_LINES` is a part of the names of the cases of `lines` that are run (`gzip`).
 
 #[allow(dead_code, unused_imports, reason = "the tests use more of the harness than the benches do")]
 #[path = "../../tests/integration"]
