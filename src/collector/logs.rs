@@ -6,6 +6,7 @@
 pub mod form;
 mod kept;
 pub mod last;
+mod metrics;
 pub mod runs;
 pub mod window;
 
@@ -16,20 +17,18 @@ use std::sync::Arc;
 use super::guard::{Guard, Replaced};
 use super::record::{Admitted, Changes, StoredSeries};
 use super::seen::KeyHash;
-use super::series::SeriesSet;
-use super::snapshot::scaled;
 use super::spans::SpanMaker;
 use crate::config::Limits;
 use crate::family::{Family, Kind, Labels, Micros, Series, Value};
+use crate::pack;
 use crate::pack::logs::{RunPart, ZeroAfter};
-use crate::pack::{self, LABELS_PER_METRIC};
 use crate::source::instant::format_exact;
 use crate::source::logs::LogLine;
 use crate::span::SpanRecord;
 use crate::telemetry::{Ignored, SpanSkipped};
 use form::{Fitted, Forms};
 use kept::Kept;
-use last::LastValues;
+use metrics::LineMetrics;
 use runs::{Begun, Due, Ended, Runs};
 
 pub use runs::RunChanges;
@@ -59,8 +58,7 @@ pub struct LogsSettings {
 pub struct LogsCollector {
     forms: Forms,
     columns: Vec<String>,
-    counted: Vec<Counted>,
-    told: Vec<Told>,
+    metrics: LineMetrics,
     flying: Vec<Flying>,
     joined: Option<Joined>,
     spans: Option<SpanMaker>,
@@ -72,24 +70,6 @@ pub struct LogsCollector {
     /// Whether it must be one that has a form which is looked for.
     zero_after: ZeroAfter,
     lines: u64,
-}
-
-#[derive(Debug)]
-struct Counted {
-    series: SeriesSet,
-    definition: String,
-    labels: Vec<usize>,
-    value: Option<usize>,
-    scale: Option<f64>,
-}
-
-#[derive(Debug)]
-struct Told {
-    values: LastValues,
-    definition: String,
-    labels: Vec<usize>,
-    value: usize,
-    scale: Option<f64>,
 }
 
 /// A gauge of runs under way. It has no label: what a run that goes on is like is known when it ends.
@@ -166,30 +146,12 @@ impl LogsCollector {
             }
         }
         let at = |name: &str| columns.iter().position(|column| column == name);
-        let (mut counted, mut told, mut flying) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut metrics, mut flying) = (LineMetrics::default(), Vec::new());
         for metric in &definition.metrics {
-            let labels = || metric.labels.iter().filter_map(|label| at(label.column())).collect::<Vec<_>>();
-            let value = metric.value.as_deref();
-            let scale = metric.scale.as_ref().and_then(|scale| scale.among(&settings.parameters));
-            let definition = meaning(metric, scale);
-            match (metric.kind(), value) {
-                (Kind::Counter | Kind::Histogram, _) => counted.push(Counted {
-                    series: SeriesSet::new(metric, &settings.limits, guard.clone()),
-                    definition,
-                    labels: labels(),
-                    value: value.and_then(at),
-                    scale,
-                }),
-                (_, Some(IN_FLIGHT)) if logs.runs.is_some() => {
-                    flying.push(Flying { name: metric.name().into(), help: metric.help.as_str().into() });
-                }
-                _ => told.extend(value.and_then(at).map(|value| Told {
-                    values: LastValues::new(metric, &settings.limits, guard.clone()),
-                    definition,
-                    labels: labels(),
-                    value,
-                    scale,
-                })),
+            if logs.runs.is_some() && metric.kind() == Kind::Gauge && metric.value.as_deref() == Some(IN_FLIGHT) {
+                flying.push(Flying { name: metric.name().into(), help: metric.help.as_str().into() });
+            } else {
+                metrics.add(metric, &at, &settings.parameters, &settings.limits, guard);
             }
         }
         let joined = logs.runs.as_ref().map(|runs| {
@@ -213,8 +175,7 @@ impl LogsCollector {
             forms: Forms::new(&logs.lines, &columns)?,
             spans: spans(&columns),
             columns,
-            counted,
-            told,
+            metrics,
             flying,
             joined,
             exemplars: settings.exemplars,
@@ -307,15 +268,13 @@ impl LogsCollector {
 
     /// The families to publish; none before the first line ever. Series that began after `hide_since` are shown as 0.
     pub fn families(&self, hide_since: Option<Micros>) -> Option<Vec<Family>> {
-        let counted = self.counted.iter().map(|counted| counted.series.families(hide_since));
-        let told = self.told.iter().map(|told| told.values.family());
         let flying = self.flying.iter().filter_map(|flying| Some(flying.family(&self.joined.as_ref()?.runs)));
-        self.heard.then(|| counted.chain(told).chain(flying).collect())
+        self.heard.then(|| self.metrics.families(hide_since).chain(flying).collect())
     }
 
     /// Start of the youngest series.
     pub fn youngest_start(&self) -> Option<Micros> {
-        self.counted.iter().filter_map(|counted| counted.series.newest_start()).max()
+        self.metrics.youngest_start()
     }
 
     /// Lines that had a form that is looked for, since the counts began.
@@ -325,44 +284,15 @@ impl LogsCollector {
 
     /// What admission did since the last call, for each metric.
     pub fn take_admissions(&mut self) -> Vec<Admitted> {
-        let counted = self.counted.iter_mut().map(|counted| Admitted {
-            metric: counted.series.name().to_owned(),
-            series: counted.series.len(),
-            overflowed: counted.series.take_overflowed(),
-            replaced: counted.series.take_replaced().collect(),
-        });
-        let told = self.told.iter().map(|told| Admitted {
-            metric: told.values.name().to_string(),
-            series: told.values.len(),
-            overflowed: 0,
-            replaced: Vec::new(),
-        });
-        counted.chain(told).collect()
+        self.metrics.take_admissions()
     }
 
     /// What is to be written before anything is shown.
     pub fn take_changes(&mut self) -> Changes {
-        let stored = |metric: &str, definition: &str, record: super::series::StoredSeries| StoredSeries {
-            metric: metric.to_owned(),
-            definition: definition.to_owned(),
-            labels: record.labels,
-            value: record.value,
-            start: record.start,
-        };
-        let mut series = Vec::new();
-        for counted in &mut self.counted {
-            let records = counted.series.export_dirty().into_iter();
-            series.extend(records.map(|record| stored(counted.series.name(), &counted.definition, record)));
-            counted.series.mark_clean();
-        }
-        for told in &mut self.told {
-            let records = told.values.take_changed().into_iter();
-            series.extend(records.map(|record| stored(told.values.name(), &told.definition, record)));
-        }
         Changes {
             definition: serde_json::to_string(&self.columns).expect("names are always JSON"),
             cursor: self.lines.to_string(),
-            series,
+            series: self.metrics.take_changed(),
             spans: std::mem::take(&mut self.made),
             runs: self.joined.as_mut().map(|joined| joined.runs.take_changes()).unwrap_or_default(),
             ..Changes::default()
@@ -384,26 +314,7 @@ impl LogsCollector {
     pub fn restore(&mut self, stored: StoredLogs, now: Micros) -> Result<Vec<String>, String> {
         let StoredLogs { columns, cursor, series, runs } = stored;
         self.lines = cursor.parse().map_err(|_| "the stored number of lines is none".to_owned())?;
-        let mut changed = Vec::new();
-        for stored in series {
-            let record =
-                super::series::StoredSeries { labels: stored.labels, start: stored.start, value: stored.value };
-            let counted = self.counted.iter_mut().find(|counted| counted.series.name() == stored.metric);
-            let told = self.told.iter_mut().find(|told| **told.values.name() == *stored.metric);
-            let fits = match (counted, told) {
-                (Some(counted), _) if counted.definition == stored.definition => {
-                    counted.series.load(&record).map_err(|misfit| misfit.to_string())?;
-                    true
-                }
-                (None, Some(told)) => told.definition == stored.definition && told.values.load(&record),
-                _ => false,
-            };
-            if !fits {
-                changed.push(stored.metric);
-            }
-        }
-        changed.sort();
-        changed.dedup();
+        let changed = self.metrics.load(series)?;
         if let Some(joined) = &mut self.joined {
             // Without a word of what the cells were, nothing is known of them.
             let before: Vec<String> = serde_json::from_str(&columns).unwrap_or_default();
@@ -425,7 +336,7 @@ impl LogsCollector {
     /// From now on, what has not happened is 0.
     fn show(&mut self, now: Micros) {
         if !std::mem::replace(&mut self.heard, true) {
-            self.counted.iter_mut().for_each(|counted| counted.series.seed(now));
+            self.metrics.seed(now);
         }
     }
 
@@ -481,29 +392,7 @@ impl LogsCollector {
         });
         let is_shown = self.exemplars && (0..=now).contains(&row.time);
         let span = span.filter(|_| is_shown).map(|span| (span, row.time));
-        let mut labels = [None; LABELS_PER_METRIC];
-        for counted in &mut self.counted {
-            let width = counted.labels.len().min(LABELS_PER_METRIC);
-            for (label, cell) in labels.iter_mut().zip(&counted.labels) {
-                *label = row.cells[*cell];
-            }
-            let value = counted.value.map(|cell| row.cells[cell]);
-            // A value column that is NULL says nothing of this metric.
-            if value == Some(None) {
-                continue;
-            }
-            let value = value.flatten().map(|text| scaled(text, counted.scale));
-            if let Err(reason) = counted.series.add_traced(&labels[..width], value.as_deref(), now, span) {
-                *folded.ignored.entry(reason).or_default() += 1;
-            }
-        }
-        for told in &mut self.told {
-            let Some(value) = row.cells[told.value] else { continue };
-            let labels = told.labels.iter().map(|cell| row.cells[*cell]);
-            if let Err(reason) = told.values.tell(labels, &scaled(value, told.scale), row.time, now) {
-                *folded.ignored.entry(reason).or_default() += 1;
-            }
-        }
+        self.metrics.count(row.cells, row.time, span, now, &mut folded.ignored);
         folded.rows += 1;
     }
 
@@ -520,13 +409,9 @@ impl Flying {
     }
 }
 
-/// What a metric's values mean, as text: another text is another count. The forms are not of it: what is looked for may
-/// grow, and goes on counting.
-fn meaning(metric: &pack::Metric, scale: Option<f64>) -> String {
-    let labels: Vec<_> = metric.labels.iter().map(|label| (label.name(), label.column())).collect();
-    format!("logs {:?} {labels:?} {:?} {scale:?} {:?}", metric.kind(), metric.value, metric.buckets)
-}
-
 fn iso(micros: Micros) -> String {
     format_exact(micros).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
