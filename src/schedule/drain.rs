@@ -307,9 +307,8 @@ impl Drain {
     /// Says how it fares: on the board, and in its metrics.
     fn tell(&mut self) {
         let rows = self.rows_of_database();
-        if let (Some(counting), Some(_)) = (&mut self.counting, &self.settings.database)
-            && counting.last_line().is_some()
-        {
+        // Before the first line too: a drain that was never set up at its host is as silent as one that broke.
+        if let (Some(counting), Some(_)) = (&mut self.counting, &self.settings.database) {
             self.metrics.rows_since_last_line(counting.rows_since(rows));
         }
         let counting = self.counting.as_ref();

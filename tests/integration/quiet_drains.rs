@@ -43,6 +43,15 @@ async fn a_drain_that_went_silent_while_rows_come_is_seen() {
     assert_eq!(before.series.get(LAST), None, "no line has come");
     assert!(!before.series.keys().any(|series| series.starts_with("lines_")), "and no line is no count of 0");
 
+    // A drain that was never set up is as silent as one that broke.
+    database.run(insert(4)).await;
+    exporter
+        .scrapes("rows come and no line", |scrape| match scrape.series.get(ROWS) {
+            Some(rows) if *rows >= 4.0 => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+
     told(&exporter, "plain one").await;
     let scrape = shows(&exporter, ROWS, 0.0).await;
     let at = scrape.series[LAST];

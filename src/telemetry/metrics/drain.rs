@@ -137,8 +137,8 @@ impl DrainVecs {
                 &SOURCE,
             ),
             rows_since: watcher.int_gauges("rowmetry_drain_rows_since_last_line",
-                "Rows of the drain's database that were counted since its last line came: an application that works and whose logs \
-                 are silent. Absent where no database is linked.",
+                "Rows of the drain's database that were counted since its last line came, or since it began to wait for the first: an \
+                 application that works and whose logs are silent. Absent where no database is linked.",
                 &SOURCE,
             ),
             remembered: watcher.int_gauges("rowmetry_drain_remembered_lines",
