@@ -3,6 +3,8 @@
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use super::harness::exporter::PATIENCE;
+use super::harness::wait::eventually;
 use super::harness::{Cluster, Exporter, Scrape, Setup, python};
 use super::tables::make_events;
 
@@ -44,13 +46,16 @@ async fn a_drain_that_went_silent_while_rows_come_is_seen() {
     assert!(!before.series.keys().any(|series| series.starts_with("lines_")), "and no line is no count of 0");
 
     // A drain that was never set up is as silent as one that broke.
-    database.run(insert(4)).await;
-    exporter
-        .scrapes("rows come and no line", |scrape| match scrape.series.get(ROWS) {
+    eventually(PATIENCE, "rows come and no line", async || {
+        // It counts from when it first looked.
+        database.run(insert(1)).await;
+        match exporter.try_scrape().await?.series.get(ROWS) {
             Some(rows) if *rows >= 4.0 => Ok(()),
             other => Err(format!("{other:?}")),
-        })
-        .await;
+        }
+    })
+    .await;
+    exporter.reads_again().await;
 
     told(&exporter, "plain one").await;
     let scrape = shows(&exporter, ROWS, 0.0).await;
