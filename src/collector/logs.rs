@@ -21,7 +21,7 @@ use super::spans::SpanMaker;
 use crate::config::Limits;
 use crate::family::{Family, Kind, Labels, Micros, Series, Value};
 use crate::pack;
-use crate::pack::logs::{RunPart, ZeroAfter};
+use crate::pack::logs::{IN_FLIGHT, RunPart, STARTED, ZeroAfter};
 use crate::source::instant::format_exact;
 use crate::source::logs::LogLine;
 use crate::span::SpanRecord;
@@ -33,12 +33,6 @@ use runs::{Begun, Due, Ended, Runs};
 
 pub use runs::RunChanges;
 pub use window::{LineBatch, LineWindow, WindowChanges};
-
-/// The value of a gauge that tells how many runs are under way.
-pub const IN_FLIGHT: &str = "in_flight";
-
-/// The column that tells when a run began.
-pub const STARTED: &str = "started";
 
 /// What a `logs` collector needs to know beside its pack.
 #[derive(Debug, Clone)]

@@ -10,6 +10,12 @@ use serde::Deserialize;
 
 use super::OneOrMany;
 
+/// The column that says how many runs have begun and not ended: a gauge's `value` and nothing else.
+pub const IN_FLIGHT: &str = "in_flight";
+
+/// The column that says when the run began which a line ends.
+pub const STARTED: &str = "started";
+
 /// Lines that a drain brings, each counted exactly once.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

@@ -240,7 +240,7 @@ impl Drain {
 
     /// Makes the counting from the state, once it is known which packs apply.
     async fn make(&mut self) -> Result<(), Refusal> {
-        let made = Counting::load(&self.settings, &self.context, self.packs()).await;
+        let made = Counting::load(&self.settings, &self.context, self.packs(), clock::now()).await;
         match made {
             Ok(Some(counting)) => {
                 counting.begin(&self.context, self.failing.is_none());
@@ -290,7 +290,6 @@ impl Drain {
         if let Some(names) = configured.and_then(|source| source.packs.as_ref()) {
             return Some(of(names));
         }
-        // Before its tables were seen it has the packs of its server alone: lines would be answered for, and be lost.
         let status = self.context.board.update(|view| view.sources.get(database).cloned()).unwrap_or_default();
         status.settled.then(|| of(&status.packs))
     }

@@ -5,15 +5,9 @@
 mod form;
 
 use super::{At, Lint, is_column, used_columns};
-use crate::pack::logs::{Column, Expected, LineForm, Logs, RunPart, Runs, Scalar};
+use crate::pack::logs::{Column, Expected, IN_FLIGHT, LineForm, Logs, RunPart, Runs, STARTED, Scalar};
 use crate::pack::{Collector, Metric, OneOrMany};
 use crate::yaml::did_you_mean;
-
-/// The column that says how many runs have begun and not ended: a gauge's `value` and nothing else.
-pub(super) const IN_FLIGHT: &str = "in_flight";
-
-/// The column that says when the run began which a line ends.
-const STARTED: &str = "started";
 
 /// Columns that every line has.
 const OF_EVERY_LINE: [&str; 2] = ["level", "time"];

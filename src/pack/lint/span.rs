@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::logs::IN_FLIGHT;
 use super::{At, Lint, is_column, place};
+use crate::pack::logs::IN_FLIGHT;
 use crate::pack::span::{AttributeKind, FullAttribute};
 use crate::pack::{Collector, Pack, Span, span::Attribute};
 use crate::yaml::did_you_mean;

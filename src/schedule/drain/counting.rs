@@ -30,12 +30,18 @@ struct Cursor {
     last_line: Option<Micros>,
     /// Rows that each collector of the database had counted when it came.
     rows: BTreeMap<String, u64>,
-    /// Where the file was read to.
+    /// Where the file was read to; one that is no place of ours costs the drain nothing else.
+    #[serde(deserialize_with = "place")]
     position: Option<FilePosition>,
     /// The file that is.
     file: Option<PathBuf>,
     /// The packs that counted its lines: while the database does not tell, they do still.
     packs: Vec<String>,
+}
+
+fn place<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<FilePosition>, D::Error> {
+    let stored = Option::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(stored.and_then(|stored| FilePosition::from_json(&stored.to_string())))
 }
 
 /// Everything that counts the lines of a drain.
@@ -90,8 +96,8 @@ impl Counting {
         settings: &DrainSettings,
         context: &Context,
         packs: Option<Vec<Arc<Pack>>>,
+        now: Micros,
     ) -> Result<Option<Self>, Failure> {
-        let now = super::clock::now();
         let id = CollectorId::new(&settings.name, "drain", "lines").to_string();
         let stored = context.state.load(&id).await.map_err(|error| unusable(&error))?;
         let again = format!("begin anew with: rowmetry state reset {id}");
@@ -386,5 +392,19 @@ impl One {
             status.series = Some(series.unwrap_or_default() as u64);
             status.failure = None;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cursor;
+
+    #[test]
+    fn a_place_that_is_none_of_ours_costs_the_drain_nothing_else() {
+        let read = |json: &str| serde_json::from_str::<Cursor>(json).expect("the rest can be read");
+        let foreign = read(r#"{"last_line": 5, "position": {"page": 3}, "packs": ["garden"]}"#);
+        assert_eq!((foreign.last_line, foreign.position, foreign.packs), (Some(5), None, vec!["garden".to_owned()]));
+        let own = Cursor { position: Some(Default::default()), ..Cursor::default() };
+        assert_eq!(read(&serde_json::to_string(&own).expect("it is JSON")), own);
     }
 }

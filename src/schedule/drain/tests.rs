@@ -176,7 +176,10 @@ async fn what_cannot_be_written_counts_when_it_comes_again() {
 
 async fn counting(settings: &DrainSettings, context: &Context) -> Counting {
     let packs = context.settings.packs.clone();
-    Counting::load(settings, context, Some(packs)).await.expect("it can be read").expect("the packs are known")
+    Counting::load(settings, context, Some(packs), clock::now())
+        .await
+        .expect("it can be read")
+        .expect("the packs are known")
 }
 
 #[tokio::test]

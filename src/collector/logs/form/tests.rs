@@ -244,9 +244,9 @@ fn every_line_has_its_level_and_time() {
 #[test]
 fn a_list_makes_a_row_for_each_element() {
     let form =
-        "{json: {event: done}, each: /work/errors, columns: {provider: {item: provider}, all: {item: ''}, id: id}}";
+        "{json: {event: done}, each: /job/errors, columns: {provider: {item: provider}, all: {item: ''}, id: id}}";
     let of = |errors: Value| {
-        let line = plain(&json!({"event": "done", "id": 7, "work": {"errors": errors}}).to_string());
+        let line = plain(&json!({"event": "done", "id": 7, "job": {"errors": errors}}).to_string());
         told(form, &["provider", "all", "id"], &line)
     };
     assert_eq!(
