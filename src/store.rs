@@ -279,6 +279,15 @@ mod tests {
     }
 
     #[test]
+    fn a_pack_of_servers_always_has_the_label_and_no_other_pack_for_it() {
+        let store = Store::new(Arc::new(Metrics::new("1")));
+        store.label_pack("p");
+        store.publish(&CollectorId::new("main", "p", "c"), vec![family("x", Kind::Gauge, &[("1", 1.0)])]);
+        store.publish(&CollectorId::new("main", "q", "c"), vec![family("y", Kind::Gauge, &[("1", 1.0)])]);
+        assert_eq!(printed(&store), ["x{source=\"main\",a=\"1\"} Number(1.0)", "y{a=\"1\"} Number(1.0)"]);
+    }
+
+    #[test]
     fn conflicts_keep_the_first_and_are_counted() {
         let metrics = Arc::new(Metrics::new("1"));
         let store = Store::new(metrics.clone());
