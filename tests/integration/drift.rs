@@ -14,7 +14,7 @@ use expression::{Known, Labels};
 use files::{Alert, Recording};
 
 pub use expression::filled;
-pub use files::{boards, panels, queries, rules, variables};
+pub use files::{Query, boards, queries, root, rule_files, rules, text};
 
 /// What alerts of each application's file bear, and every other's too but for `app`, which their expression gives.
 const STATIC_LABELS: [&str; 3] = ["severity", "sev", "symptom"];
@@ -206,6 +206,37 @@ fn link(to: &str, path: &str) -> String {
 fn after(text: &str, word: &str) -> Vec<String> {
     let is_name = |c: &char| c.is_ascii_alphanumeric() || *c == '_';
     text.split(word).skip(1).map(|rest| rest.chars().take_while(is_name).collect()).collect()
+}
+
+/// What differs between the pages of metrics and what a Prometheus has stored: names, and the labels under each.
+pub fn unlike(stored: &BTreeMap<String, Labels>) -> Vec<String> {
+    let catalogue = catalogue::read();
+    let (recordings, _) = files::rules();
+    let mut told = Vec::new();
+    for (name, labels) in catalogue::known(&catalogue) {
+        let Some(whole) = catalogue::whole(&name, &catalogue) else { continue };
+        match stored.get(&name) {
+            None if catalogue::is_elsewhere(whole).is_none() => told.push(format!("{name} is in the manual and was never stored")),
+            None => {}
+            Some(_) if catalogue::is_elsewhere(whole).is_some() => told.push(format!("{name} was stored: it is not elsewhere")),
+            Some(found) => {
+                let missing: Vec<&String> = labels.difference(found).collect();
+                let unknown: Vec<&String> = found.difference(&labels).collect();
+                if !unknown.is_empty() {
+                    told.push(format!("{name} bears {unknown:?}, of which the manual says nothing"));
+                }
+                if !missing.is_empty() && !catalogue::may_lack(whole, &missing) {
+                    told.push(format!("{name} never bears {missing:?}, as the manual says"));
+                }
+            }
+        }
+    }
+    let known = catalogue::known(&catalogue);
+    let is_known = |name: &String| {
+        known.contains_key(name) || name.starts_with("scrape_") || recordings.iter().any(|rule| rule.record == *name) || name.starts_with("ALERTS")
+    };
+    told.extend(stored.keys().filter(|name| !is_known(name)).map(|name| format!("{name} was stored and is not in the manual")));
+    told
 }
 
 #[test]

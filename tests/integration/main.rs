@@ -1,5 +1,6 @@
 //! End-to-end tests against real parts; see `harness`.
 
+mod alarms;
 mod backfill;
 mod console;
 mod counting;
@@ -9,6 +10,7 @@ mod demo;
 mod drain_reload;
 mod drain_requests;
 mod drains;
+mod drift;
 mod endpoints;
 mod exemplars;
 mod exposition;

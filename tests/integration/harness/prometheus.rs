@@ -78,6 +78,27 @@ impl Prometheus {
         Prometheus::start(folder, "{}\n", &["--storage.tsdb.retention.time=10y".to_owned()]).await
     }
 
+    /// Runs with a configuration and the files that it names, each beside it.
+    pub async fn configured(config: &str, files: &[(String, String)]) -> Prometheus {
+        let folder = own_folder();
+        for (name, text) in files {
+            folder.write(name, text);
+        }
+        Prometheus::start(folder, config, &["--enable-feature=exemplar-storage".to_owned()]).await
+    }
+
+    /// What its API answers to a GET, without the envelope.
+    pub async fn api(&self, path: &str) -> Result<Value, String> {
+        let reply: Value = serde_json::from_slice(&http::get(self.address, path, &[]).await?.body)
+            .map_err(|e| format!("{path}: not JSON: {e}"))?;
+        if reply["status"] == "success" { Ok(reply["data"].clone()) } else { Err(format!("{path}: {reply}")) }
+    }
+
+    /// Where it answers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     async fn start(folder: Folder, config: &str, arguments: &[String]) -> Prometheus {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, guard::free_port()));
         let config = folder.write("prometheus.yml", config);

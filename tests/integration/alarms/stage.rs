@@ -1,0 +1,232 @@
+//! Everything that an operator runs, on this machine: the demo's traffic on a real Postgres and Redis, Rowmetry, Prometheus with the
+//! shipped rules, Alertmanager with the shipped file.
+//!
+//! Configurations are those of `deploy/compose`, with other addresses and shorter times between looks. Rules are as shipped: what
+//! must happen sooner than at an operator's does so by parameters.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::super::drift;
+use super::super::harness::alertmanager::{Alertmanager, Inbox, shipped};
+use super::super::harness::exporter::BINARY;
+use super::super::harness::guard::{Folder, Process, command_as, free_port};
+use super::super::harness::otlp::OtlpReceiver;
+use super::super::harness::pgbouncer::PgBouncer;
+use super::super::harness::prometheus::Prometheus;
+use super::super::harness::redis::Redis;
+use super::super::harness::{Cluster, Scrape, eventually, http};
+
+/// Time in which something must have started.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Limits of the night, in place of those that are meant for the real thing.
+const PARAMETERS: &str = "parameters:\n  promptcademy: {daily_cost_budget_usd: 1000000}\n";
+
+/// What runs. It ends in this order: who asks before who answers.
+pub struct Stage {
+    pub prometheus: Prometheus,
+    pub alertmanager: Alertmanager,
+    pub inbox: Inbox,
+    pub exporter: Process,
+    pub exporter_address: SocketAddr,
+    pub traffic: Process,
+    pub control: SocketAddr,
+    pub receiver: OtlpReceiver,
+    pub pooler: PgBouncer,
+    pub redis: Redis,
+    pub cluster: Cluster,
+    pub folder: Folder,
+}
+
+impl Stage {
+    /// Starts all of it, and waits until Rowmetry has read everything once.
+    pub async fn set() -> Stage {
+        let folder = Folder::new("alarms");
+        let cluster = Cluster::private();
+        let redis = Redis::with(&["--aclfile", &shipped_file("redis_users.acl")]);
+        let pooler = PgBouncer::before(&cluster, 4);
+        let receiver = OtlpReceiver::start();
+        secrets(&folder, &cluster, &redis);
+        roles(&folder, &cluster);
+        let (pages, control) = (two_free_ports(), local(free_port()));
+        let exporter_address = local(free_port());
+        let traffic = traffic(&folder, pages, control, exporter_address);
+        let config = exporter_config(&folder, pages, &receiver, &pooler);
+        let mut command = command_as(None, BINARY, folder.path());
+        command.args(["serve", "--listen", &exporter_address.to_string(), "--config"]).arg(folder.write("rowmetry.yaml", config));
+        command.arg("--state-dir").arg(folder.path().join("state"));
+        let exporter = Process::start(command, &folder.path().join("rowmetry.log"));
+        let inbox = Inbox::open().await;
+        let alertmanager = Alertmanager::start(&sooner(&shipped()), &inbox).await;
+        let prometheus = prometheus(exporter_address, alertmanager.address()).await;
+        let stage = Stage {
+            prometheus,
+            alertmanager,
+            inbox,
+            exporter,
+            exporter_address,
+            traffic,
+            control,
+            receiver,
+            pooler,
+            redis,
+            cluster,
+            folder,
+        };
+        eventually(PATIENCE, "everything was read once", async || {
+            for (process, name) in [(&stage.exporter, "rowmetry.log"), (&stage.traffic, "traffic.log")] {
+                assert!(process.ended().is_none(), "it ended: {}", stage.log(name));
+            }
+            let reply = http::get(exporter_address, "/readyz", &[]).await?;
+            if reply.status == 200 { Ok(()) } else { Err(reply.text()) }
+        })
+        .await;
+        stage
+    }
+
+    /// What one of the processes logged.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
+    }
+
+    /// What Rowmetry shows now.
+    pub async fn scrape(&self) -> Result<Scrape, String> {
+        let body = http::get(self.exporter_address, "/metrics", &[("Accept", "text/plain")]).await?.body;
+        Scrape::parse(&String::from_utf8_lossy(&body))
+    }
+
+    /// Lets the traffic make a trouble from now on, or mends it.
+    pub async fn trouble(&self, name: &str, on: bool) {
+        let path = format!("/troubles/{name}");
+        eventually(PATIENCE, &path, async || {
+            let method = if on { "POST" } else { "DELETE" };
+            let reply = http::request(self.control, method, &path, &[], b"").await?;
+            if reply.status / 100 == 2 { Ok(()) } else { Err(format!("{}: {}", reply.status, reply.text())) }
+        })
+        .await;
+    }
+}
+
+/// A file of `deploy/compose/secrets`, where it lies.
+fn shipped_file(name: &str) -> String {
+    drift::root().join("deploy/compose/secrets").join(name).display().to_string()
+}
+
+/// The secrets as they are shipped, with the addresses of this machine.
+fn secrets(folder: &Folder, cluster: &Cluster, redis: &Redis) {
+    std::fs::create_dir(folder.path().join("secrets")).expect("the folder is new");
+    let shipped = std::fs::read_dir(drift::root().join("deploy/compose/secrets")).expect("it is shipped");
+    for entry in shipped.flatten() {
+        let text = std::fs::read_to_string(entry.path()).expect("it is text");
+        let text = text.replace("@postgres:5432", &format!("@127.0.0.1:{}", cluster.port()));
+        let text = text.replace("@redis:6379", &format!("@{}", redis.address()));
+        folder.write(&format!("secrets/{}", entry.file_name().to_string_lossy()), text);
+    }
+}
+
+/// The roles that the compose file makes.
+fn roles(folder: &Folder, cluster: &Cluster) {
+    let script = drift::text("deploy/compose/postgres/roles.sh");
+    let script = script.replace("/run/secrets", &folder.path().join("secrets").display().to_string());
+    let output = command_as(None, super::super::harness::program("bash"), folder.path())
+        .arg(folder.write("roles.sh", script))
+        .envs([("POSTGRES_USER", "postgres"), ("PGHOST", "127.0.0.1"), ("PGPORT", &cluster.port().to_string())])
+        .output()
+        .expect("bash can be started");
+    assert!(output.status.success(), "roles.sh: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn traffic(folder: &Folder, pages: SocketAddr, control: SocketAddr, exporter: SocketAddr) -> Process {
+    let secret = |name: &str| {
+        std::fs::read_to_string(folder.path().join("secrets").join(name)).expect("it was written").trim().to_owned()
+    };
+    let mut command = command_as(None, BINARY, folder.path());
+    command
+        .args(["demo", "--traffic-only", "--seed", "7", "--rate", "40"])
+        .args(["--database-url", &secret("applications_database_url")])
+        .args(["--redis-url", &secret("applications_redis_url")])
+        .args(["--drains-to", &format!("http://{exporter}")])
+        .args(["--pages-listen", &pages.to_string(), "--control", &control.to_string()])
+        .arg("--drain-secret-file")
+        .arg(folder.path().join("secrets/drain_secret"));
+    Process::start(command, &folder.path().join("traffic.log"))
+}
+
+fn exporter_config(folder: &Folder, pages: SocketAddr, receiver: &OtlpReceiver, pooler: &PgBouncer) -> String {
+    let config = drift::text("deploy/compose/rowmetry.yaml");
+    let second = SocketAddr::new(pages.ip(), pages.port() + 1);
+    let config = replaced(
+        &config,
+        &[
+            ("/run/secrets/", &format!("{}/", folder.path().join("secrets").display())),
+            ("http://jaeger:4318", &receiver.http_url()),
+            ("http://applications:9480", &format!("http://{pages}")),
+            ("http://applications:9481", &format!("http://{second}")),
+            ("parameters: {}\n", PARAMETERS),
+            ("  interval: 10s\n", "  interval: 2s\n  busy_share: 1.0\n"),
+        ],
+    );
+    format!("{config}\n  - name: pooler\n    url: {}\n", pooler.console("postgres", "none"))
+}
+
+async fn prometheus(exporter: SocketAddr, alertmanager: SocketAddr) -> Prometheus {
+    let files: Vec<(String, String)> = drift::rule_files()
+        .into_iter()
+        .map(|stem| (format!("{stem}.rules.yml"), drift::text(&format!("alerts/{stem}.yml"))))
+        .collect();
+    let config = replaced(
+        &drift::text("deploy/compose/prometheus.yml"),
+        &[
+            ("scrape_interval: 15s", "scrape_interval: 2s"),
+            ("scrape_timeout: 10s", "scrape_timeout: 2s"),
+            ("evaluation_interval: 15s", "evaluation_interval: 2s"),
+            ("/etc/prometheus/rules/*.yml", "*.rules.yml"),
+            ("alertmanager:9093", &alertmanager.to_string()),
+            ("rowmetry:9469", &exporter.to_string()),
+        ],
+    );
+    Prometheus::configured(&config, &files).await
+}
+
+/// What waits to be told is told sooner; who is told of what stays.
+fn sooner(config: &str) -> String {
+    let mut config = config.to_owned();
+    for (shipped, here) in [
+        ("group_wait: 30s", "group_wait: 2s"),
+        ("group_wait: 10s", "group_wait: 2s"),
+        ("group_wait: 10m", "group_wait: 2s"),
+        ("group_interval: 5m", "group_interval: 5s"),
+        ("group_interval: 1m", "group_interval: 5s"),
+        ("group_interval: 1h", "group_interval: 5s"),
+    ] {
+        assert!(config.contains(shipped), "alerts/alertmanager.yml has no {shipped}");
+        config = config.replace(shipped, here);
+    }
+    config
+}
+
+fn replaced(text: &str, pairs: &[(&str, &str)]) -> String {
+    let mut text = text.to_owned();
+    for (shipped, here) in pairs {
+        assert!(text.contains(shipped), "`{shipped}` is not in the shipped file");
+        text = text.replace(shipped, here);
+    }
+    text
+}
+
+/// A port that is free, and whose neighbour is.
+fn two_free_ports() -> SocketAddr {
+    loop {
+        let first = free_port();
+        if let Some(second) = first.checked_add(1)
+            && std::net::TcpListener::bind(local(second)).is_ok()
+        {
+            return local(first);
+        }
+    }
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
