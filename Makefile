@@ -78,6 +78,11 @@ docs:
 	$(BIN) docs self-metrics > target/docs/self-metrics.md
 	mv target/docs/config.json target/docs/pack.json docs/schema/
 	mv target/docs/*.md docs/
+	@set -e; for file in dashboards/*.yaml; do \
+		echo "$(BIN) dashboard $$file"; \
+		$(BIN) dashboard $$file > target/docs/dashboard.json; \
+		mv target/docs/dashboard.json $${file%.yaml}.json; \
+	done
 
 demo:
 	$(CARGO) run -- demo
