@@ -7,7 +7,7 @@ BIN = target/debug/rowmetry
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 
-.PHONY: all build release check advisories test fuzz bench docs demo
+.PHONY: all build release check advisories test fuzz bench docs screenshots demo
 
 all: check test
 
@@ -83,6 +83,16 @@ docs:
 		sed -i -e '/^<!-- metrics: made/,/^<!-- end -->/{/^<!--/!d}' -e '/^<!-- metrics: made/r target/docs/part' docs/apps/$$pack.md; \
 	done
 	mv target/docs/*.md docs/
+	@set -e; for file in dashboards/*.yaml; do \
+		echo "$(BIN) dashboard $$file"; \
+		$(BIN) dashboard $$file > target/docs/dashboard.json; \
+		mv target/docs/dashboard.json $${file%.yaml}.json; \
+	done
+
+# Pictures of the dashboards in target/screenshots, with the data of this Prometheus; no Grafana is needed.
+PROMETHEUS ?= http://127.0.0.1:9090
+screenshots: docs
+	tests/look_at_dashboards.py --prometheus $(PROMETHEUS) dashboards/*.json
 
 demo:
 	$(CARGO) run -- demo

@@ -68,6 +68,8 @@ pub enum Command {
     Backfill(BackfillOptions),
     /// Send the spans of the past again.
     Replay(ReplayOptions),
+    /// Print a dashboard for Grafana.
+    Dashboard(DashboardOptions),
     /// Print a JSON Schema.
     Schema(SchemaKind),
     /// Print a generated page of the manual.
@@ -218,6 +220,14 @@ pub enum StateAction {
     },
 }
 
+/// Options of `dashboard`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct DashboardOptions {
+    /// The dashboard as YAML, as those of Rowmetry's own packs are
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
 /// The schemas there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SchemaKind {
@@ -337,6 +347,13 @@ enum Verb {
     /// are wrong.
     #[command(after_long_help = past::REPLAY_HELP)]
     Replay(ReplayOptions),
+    /// Print the JSON of a dashboard file, for Grafana to import
+    ///
+    /// A dashboard file says in a few lines of YAML what each panel shows. Variables, links, the header and the grid come by
+    /// themselves, so a dashboard for a pack of your own looks and behaves like those of Rowmetry.
+    ///
+    /// Ends with 0 when the file is right, 2 when it is not; everything that is wrong is told at once.
+    Dashboard(DashboardOptions),
     /// Print the JSON Schema of a file, for editors
     Schema {
         /// Which
@@ -365,6 +382,7 @@ impl From<Cli> for Invocation {
             Some(Verb::State(options)) => Command::State(options),
             Some(Verb::Backfill(options)) => Command::Backfill(options),
             Some(Verb::Replay(options)) => Command::Replay(options),
+            Some(Verb::Dashboard(options)) => Command::Dashboard(options),
             Some(Verb::Schema { kind }) => Command::Schema(kind),
             Some(Verb::Docs { page, pack }) => Command::Docs(page, pack),
             Some(Verb::Healthcheck(options)) => Command::Healthcheck(options),

@@ -8,6 +8,7 @@ pub mod check;
 pub mod cli;
 pub mod collector;
 pub mod config;
+pub mod dashboard;
 pub mod demo;
 pub mod duration;
 pub mod exposition;

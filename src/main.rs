@@ -1,6 +1,7 @@
 //! The `rowmetry` binary: reads the command line, starts the log, and hands over.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use rowmetry::app::{self, DemoRequest};
@@ -12,7 +13,7 @@ use rowmetry::config::{self, OtlpSettings, Settings};
 use rowmetry::otlp::own::OwnTraces;
 use rowmetry::schedule::clock;
 use rowmetry::telemetry::metrics::OwnSpans;
-use rowmetry::{pack, reference, telemetry};
+use rowmetry::{dashboard, pack, reference, telemetry};
 
 /// Exit code for a wrong command line or configuration.
 const BAD_USAGE: u8 = 2;
@@ -36,6 +37,7 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
         return Ok(bad_usage(&error));
     }
     match command {
+        Command::Dashboard(options) => return Ok(print_dashboard(&options.file)),
         Command::Schema(SchemaKind::Config) => print!("{}", reference::config_schema()),
         Command::Schema(SchemaKind::Pack) => print!("{}", reference::pack_schema()),
         Command::Docs(DocsPage::Configuration, _) => print!("{}", reference::configuration()),
@@ -96,6 +98,21 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_dashboard(file: &Path) -> ExitCode {
+    let name = file.display().to_string();
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => return wrong(&format!("{name}: cannot be read: {error}")),
+    };
+    match dashboard::parse(&name, &text) {
+        Ok(dashboard) => {
+            print!("{}", dashboard::grafana(&dashboard));
+            ExitCode::SUCCESS
+        }
+        Err(errors) => bad_usage(&errors),
+    }
 }
 
 fn serve(settings: Settings, log: &LogOptions, options: &ServeOptions) -> anyhow::Result<ExitCode> {

@@ -36,6 +36,8 @@ fn every_verb_is_understood() {
     assert_eq!((demo.duration, demo.seed, demo.rate), (Some(Duration::from_secs(600)), 7, 9));
     let Command::State(state) = command("rowmetry state reset shop/plants --state-dir d") else { panic!("state") };
     assert!(matches!(state.action, StateAction::Reset { id, .. } if id == "shop/plants"));
+    let Command::Dashboard(dashboard) = command("rowmetry dashboard shop.yaml") else { panic!("dashboard") };
+    assert_eq!(dashboard.file, PathBuf::from("shop.yaml"));
     assert_eq!(command("rowmetry schema pack"), Command::Schema(SchemaKind::Pack));
     assert_eq!(command("rowmetry docs metrics"), Command::Docs(DocsPage::Metrics, None));
     assert!(matches!(command("rowmetry healthcheck --listen 127.0.0.1:1"), Command::Healthcheck(_)));
@@ -64,6 +66,7 @@ fn options_of_another_verb_are_refused() {
         "rowmetry --shard 4/3",
         "rowmetry state list --shard 1/3",
         "rowmetry state",
+        "rowmetry dashboard",
         "rowmetry backfill --from 2026-01-31",
         "rowmetry backfill --from yesterday --to now",
         "rowmetry backfill --from 2026-01-31 --to now --step 301s",

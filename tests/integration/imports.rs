@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A module imports only what stands before it.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "family",
     "span",
     "duration",
@@ -22,6 +22,7 @@ const ORDER: [&str; 22] = [
     "check",
     "demo",
     "schedule",
+    "dashboard",
     "reference",
     "app",
     "cli",
