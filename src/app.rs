@@ -36,7 +36,7 @@ use crate::web::{self, Intake, Serves, WebState};
 
 pub use backfill::{BackfillRequest, backfill};
 pub use check::check;
-pub use demo::{DemoRequest, demo};
+pub use demo::{DRAIN_SECRET, DemoRequest, TrafficOnly, demo};
 pub use past::{PackChoice, PastRequest};
 pub use push::instance;
 pub use replay::{ReplayRequest, replay};

@@ -3,6 +3,7 @@
 //! It reads arguments and the environment variables that stand for them. It opens nothing, and what a verb does is the
 //! business of other modules.
 
+mod demo;
 pub mod healthcheck;
 mod past;
 
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::config::{self, ConfigErrors, Overrides, Settings, Shard};
 use crate::telemetry::log::LogFormat;
 
+pub use demo::DemoOptions;
 pub use past::{BackfillOptions, PastOptions, ReplayOptions};
 
 const EXAMPLES: &str = "\
@@ -160,23 +162,6 @@ pub enum ReportFormat {
     Text,
     /// For machines.
     Json,
-}
-
-/// Options of `demo`.
-#[derive(Debug, Clone, PartialEq, Args)]
-pub struct DemoOptions {
-    /// End after this time; without it, at Ctrl-C
-    #[arg(long, value_name = "TIME", value_parser = length_of_time)]
-    pub duration: Option<Duration>,
-    /// The same seed makes the same traffic
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub seed: u64,
-    /// Rows a second, about
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub rate: u32,
-    /// Address and port to serve at
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9469")]
-    pub listen: SocketAddr,
 }
 
 /// Options of `state`.
@@ -326,6 +311,7 @@ enum Verb {
     /// Ends with 0 when all is well, 1 when a finding stops a collector, 2 when the configuration is wrong.
     Check(CheckOptions),
     /// See it work on a database with live traffic; nothing to install
+    #[command(after_long_help = demo::HELP)]
     Demo(DemoOptions),
     /// Look at what was counted, or begin anew
     State(StateOptions),

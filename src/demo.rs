@@ -4,10 +4,12 @@
 //! What happens is data (`packs/demo/*.yaml`); this code draws lots and keeps the time. The same seed and the same start
 //! make the same rows. Nothing here reads anything for metrics, and nothing but the demo uses it.
 
+mod away;
 mod database;
 mod drain;
 mod draw;
 mod key_server;
+mod key_store;
 mod key_writer;
 mod life;
 mod page_server;
@@ -24,8 +26,13 @@ use std::time::Duration;
 
 use crate::config::DrainSettings;
 use crate::family::Micros;
+use crate::pack::System;
+use away::Away;
+use database::Database;
+use drain::Receiver;
 use key_server::Kept;
-use life::Life;
+use life::{Life, Offsets};
+use secrecy::SecretString;
 
 /// How often what is due is written, so rows lie in the table at most so long after their time.
 const STEP: Duration = Duration::from_millis(200);
@@ -63,8 +70,25 @@ pub enum DemoError {
         /// What SQLite said.
         source: sqlx::Error,
     },
-    /// A loopback port could not be listened at.
-    #[error("the demo's {app} finds no port on 127.0.0.1; see that the loopback interface is up")]
+    /// The database could not be made on the server that was given.
+    #[error("the demo cannot make its database {name}; see that the role of --database-url may log in and make databases (CREATEDB), and owns \
+        one of this name that is there already")]
+    Create {
+        /// Its name.
+        name: String,
+        /// What Postgres said.
+        source: sqlx::Error,
+    },
+    /// A server that was given cannot be used.
+    #[error("{option} cannot be used: {reason}")]
+    Url {
+        /// The option that names it.
+        option: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A port could not be listened at.
+    #[error("the demo's {app} finds no port to answer at; see that the loopback interface is up, and the ports of --pages-listen free")]
     Listen {
         /// Which application.
         app: String,
@@ -116,9 +140,33 @@ pub struct TrafficSummary {
     pub lines: u64,
 }
 
+/// Servers that were given, in place of those that the demo makes.
+#[derive(Debug, Clone, Default)]
+pub struct Servers {
+    /// A database of a Postgres server; each application gets one of its own there.
+    pub database_url: Option<SecretString>,
+    /// A Redis; each application that has keys gets a database of its own there, from that of the URL on.
+    pub redis_url: Option<SecretString>,
+    /// Where endpoints are answered: each application that has some gets a port, from this one on.
+    pub pages: Option<SocketAddr>,
+    /// The secret of all drains; without it, each has one that is made up.
+    pub drain_secret: Option<SecretString>,
+}
+
+/// What lives are made of.
+struct Ground {
+    folder: PathBuf,
+    seed: u64,
+    clock: Clock,
+    kept: Kept,
+    servers: Servers,
+}
+
 /// Where the demo's applications can be read, each list in the order of their names.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
+    /// The system of the databases.
+    pub system: Option<System>,
     /// Databases: every application has one.
     pub databases: Vec<Place>,
     /// Redis servers of those that have keys.
@@ -143,25 +191,55 @@ pub struct Traffic {
     lives: Vec<Life>,
     clock: Clock,
     progress: Arc<Progress>,
-    drains_at: Option<SocketAddr>,
+    drains_at: Option<Receiver>,
+    system: System,
+}
+
+/// Begins the life of one of the scripts; again from the beginning when its server goes away meanwhile.
+async fn begin(index: usize, ground: &Ground, offsets: Offsets) -> Result<Life, DemoError> {
+    let system = Database::system(ground.servers.database_url.as_ref());
+    let mut server = Away::new("database");
+    loop {
+        let script = script::builtin(system)?.swap_remove(index);
+        match Life::begin(script, ground, offsets).await {
+            Err(error) if system == System::Postgres && Database::passes(&error) => server.is_away(&error),
+            begun => return begun,
+        }
+        tokio::time::sleep(away::LOOK_EVERY).await;
+    }
 }
 
 impl Traffic {
-    /// Makes the databases in a folder, with their tables and a history that ends now, and starts what the applications
-    /// keep their keys in and answer with. Databases of an earlier demo in the same folder are removed.
+    /// Makes the databases, with their tables and a history that ends now, and starts what the applications keep their keys in and
+    /// answer with: on the servers that were given, else in a folder and on loopback. Databases of an earlier demo in the same place
+    /// are removed. Waits for a server that does not answer yet.
+    ///
+    /// # Errors
+    /// When the folder cannot be written, a database not be made, or a port not be listened at.
+    pub async fn prepare_with(folder: &Path, seed: u64, clock: Clock, servers: Servers) -> Result<Self, DemoError> {
+        let kept = Kept::ByWhatIsInstalled;
+        Traffic::prepare_on(Ground { folder: folder.to_owned(), seed, clock, kept, servers }).await
+    }
+
+    /// Makes everything in a folder and on loopback.
     ///
     /// # Errors
     /// When the folder cannot be written, or no port on 127.0.0.1 be listened at.
     pub async fn prepare(folder: &Path, seed: u64, clock: Clock) -> Result<Self, DemoError> {
-        Traffic::prepare_kept(folder, seed, clock, Kept::ByWhatIsInstalled).await
+        Traffic::prepare_with(folder, seed, clock, Servers::default()).await
     }
 
-    async fn prepare_kept(folder: &Path, seed: u64, clock: Clock, kept: Kept) -> Result<Self, DemoError> {
-        let mut lives = Vec::new();
-        for script in script::builtin()? {
-            lives.push(Life::begin(script, folder, seed, &clock, kept).await?);
+    async fn prepare_on(ground: Ground) -> Result<Self, DemoError> {
+        let system = Database::system(ground.servers.database_url.as_ref());
+        let mut offsets = Offsets::default();
+        let mut begun = Vec::new();
+        for (index, script) in script::builtin(system)?.iter().enumerate() {
+            begun.push(begin(index, &ground, offsets));
+            offsets = offsets.after(script);
         }
-        Ok(Traffic { lives, clock, progress: Arc::default(), drains_at: None })
+        // At once: a server works on several databases at a time.
+        let lives = futures_util::future::join_all(begun).await.into_iter().collect::<Result<_, _>>()?;
+        Ok(Traffic { lives, clock: ground.clock, progress: Arc::default(), drains_at: None, system })
     }
 
     /// Where everything can be read.
@@ -170,6 +248,7 @@ impl Traffic {
             self.lives.iter().filter_map(|life| Some(Place { app: life.app().to_owned(), url: url(life)? })).collect()
         };
         Places {
+            system: Some(self.system),
             databases: places(|life| Some(life.database_url())),
             redis: places(Life::redis_url),
             web: places(Life::web_url),
@@ -184,7 +263,25 @@ impl Traffic {
             IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
             ip => ip,
         };
-        self.drains_at = Some(SocketAddr::new(loopback, address.port()));
+        self.drains_at = Some(Receiver { host: loopback.to_string(), port: address.port() });
+    }
+
+    /// Delivers log lines from now on to a Rowmetry elsewhere.
+    ///
+    /// # Errors
+    /// When the URL cannot be understood.
+    pub fn deliver_to_url(&mut self, url: &str) -> Result<(), DemoError> {
+        let wrong = |reason: &str| DemoError::Url { option: "--drains-to", reason: reason.to_owned() };
+        let parsed = url::Url::parse(url).map_err(|_| wrong("it cannot be read; write http://host:9469"))?;
+        let host = parsed.host_str().map(|host| host.trim_matches(['[', ']']).to_owned());
+        match (parsed.scheme(), host, parsed.path()) {
+            ("http", Some(host), "" | "/") => {
+                self.drains_at = Some(Receiver { host, port: parsed.port().unwrap_or(80) });
+                Ok(())
+            }
+            ("http", Some(_), _) => Err(wrong("drains have paths of their own; write http://host:9469 alone")),
+            _ => Err(wrong("log lines are posted without TLS alone; write http://host:9469")),
+        }
     }
 
     /// Counts that go on while the traffic runs.
@@ -227,16 +324,17 @@ impl Traffic {
     /// # Errors
     /// When a database cannot be written, or a keys' server is gone.
     pub async fn advance(&mut self, now: Micros, rate: f64) -> Result<usize, DemoError> {
-        let mut events = 0;
-        for life in &mut self.lives {
-            events += life.advance(now, rate, &self.progress).await?;
-        }
-        Ok(events)
+        let progress = &*self.progress;
+        // At once: an application whose server is away holds no other up.
+        let done = self.lives.iter_mut().map(|life| life.advance(now, rate, progress));
+        let done: Vec<usize> =
+            futures_util::future::join_all(done).await.into_iter().collect::<Result<_, DemoError>>()?;
+        Ok(done.into_iter().sum())
     }
 
     /// Delivers the log lines that were written by `now`, where it is known where to.
     async fn deliver(&mut self, now: Micros) {
-        let Some(to) = self.drains_at else { return };
+        let Some(to) = &self.drains_at else { return };
         let progress = &*self.progress;
         // At once: that one drain is slow holds no other up.
         futures_util::future::join_all(self.lives.iter_mut().map(|life| life.deliver(to, now, progress))).await;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 
-use rowmetry::app::{self, DemoRequest};
+use rowmetry::app;
 use rowmetry::cli::{
     self, Command, CommonOptions, DocsPage, Invocation, LogOptions, PastOptions, ReportFormat, SchemaKind,
     ServeOptions, ShardOptions, StateAction,
@@ -67,13 +67,7 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
                 Ok(otlp) => otlp,
                 Err(errors) => return Ok(bad_usage(&errors)),
             };
-            let request = DemoRequest {
-                listen: options.listen,
-                seed: options.seed,
-                rate: options.rate,
-                duration: options.duration,
-                otlp: otlp.clone(),
-            };
+            let request = options.request(otlp.clone())?;
             return traced(&otlp, options.listen, &log, |runtime, spans| runtime.block_on(app::demo(request, spans)));
         }
         Command::Check(options) => {

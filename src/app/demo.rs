@@ -1,7 +1,8 @@
 //! `rowmetry demo`: the whole thing on embedded databases with live traffic, and nothing left behind.
 //!
-//! The traffic writes to SQLite files in a temporary folder, to Redis servers and to endpoints on loopback, and posts log lines;
-//! Rowmetry reads them as it would read any other. Nothing here takes a short cut into the store.
+//! The traffic writes to SQLite files in a temporary folder, to Redis servers and to endpoints on loopback, or to servers that were
+//! given, and posts log lines; Rowmetry reads them as it would read any other, here or elsewhere. Nothing here takes a short cut into the
+//! store.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::config::{LogSettings, OtlpSettings, Settings, SourceSettings, Start, Upstream, WebSettings};
-use crate::demo::{Place, Places, Progress, Traffic, TrafficSummary};
+use crate::demo::{Place, Places, Progress, Servers, Traffic, TrafficSummary};
 use crate::pack::{self, Pack, System};
 use crate::schedule::clock;
 use crate::telemetry::State;
@@ -43,9 +44,23 @@ pub struct DemoRequest {
     pub rate: u32,
     /// When to end by itself.
     pub duration: Option<Duration>,
+    /// Servers that the applications live on.
+    pub servers: Servers,
+    /// Make traffic alone; where log lines are posted, if anywhere.
+    pub traffic_only: Option<TrafficOnly>,
     /// What is sent by OTLP.
     pub otlp: OtlpSettings,
 }
+
+/// Traffic that somebody else reads.
+#[derive(Debug, Clone, Default)]
+pub struct TrafficOnly {
+    /// The Rowmetry that log lines are posted to.
+    pub drains_to: Option<String>,
+}
+
+/// The secret of all drains where traffic is made for a Rowmetry elsewhere and none was given: it keeps nobody out.
+pub const DRAIN_SECRET: &str = "rowmetry-demo-drains";
 
 /// Runs the demo until its time is over or it is told to stop. `own_spans` counts our own traces where they are sent.
 ///
@@ -55,7 +70,21 @@ pub async fn demo(request: DemoRequest, own_spans: Option<&OwnSpans>) -> anyhow:
     let folder =
         tempfile::Builder::new().prefix("rowmetry-demo-").tempdir().context("cannot make a temporary folder")?;
     let mut stop = Stop::listen()?;
-    let mut traffic = Traffic::prepare(folder.path(), request.seed, Arc::new(clock::now)).await?;
+    let mut servers = request.servers.clone();
+    if request.traffic_only.is_some() {
+        servers.drain_secret.get_or_insert_with(|| SecretString::from(DRAIN_SECRET.to_owned()));
+    }
+    let prepare = Traffic::prepare_with(folder.path(), request.seed, Arc::new(clock::now), servers);
+    let mut traffic = tokio::select! {
+        prepared = prepare => prepared?,
+        () = stop.told() => return Ok(()),
+    };
+    if let Some(only) = &request.traffic_only {
+        if let Some(url) = &only.drains_to {
+            traffic.deliver_to_url(url)?;
+        }
+        return make_traffic(&request, traffic, stop).await;
+    }
     let progress = traffic.progress();
     let app = App::start(settings(&request, &traffic.places())?, own_spans).await?;
     let address = app.address();
@@ -107,6 +136,48 @@ pub async fn demo(request: DemoRequest, own_spans: Option<&OwnSpans>) -> anyhow:
     Ok(())
 }
 
+/// Lets the traffic run for somebody else to read.
+async fn make_traffic(request: &DemoRequest, traffic: Traffic, mut stop: Stop) -> anyhow::Result<()> {
+    let places = traffic.places();
+    say("\n  Rowmetry's demo: made-up applications live on the servers that were given, and another Rowmetry reads them.\n");
+    for (kind, places) in [("database", &places.databases), ("keys", &places.redis), ("endpoints", &places.web)] {
+        for place in places {
+            say(&format!("  {:<16} {kind:<10} {}", place.app, without_password(&place.url)));
+        }
+    }
+    for drain in &places.drains {
+        let app = drain.database.as_deref().unwrap_or_default();
+        say(&format!("  {app:<16} {:<10} {} ({})", "drain", drain.path, drain.kind.as_str()));
+    }
+    let rate = f64::from(request.rate) / traffic.events_per_second().max(f64::MIN_POSITIVE);
+    let over = async {
+        match request.duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => std::future::pending().await,
+        }
+    };
+    let end = async move {
+        tokio::select! {
+            () = over => {}
+            () = stop.told() => {}
+        }
+    };
+    let summary = traffic.run(rate, end).await.context("the traffic broke off")?;
+    say(&format!("\n  {} rows and {} log lines written.", summary.rows, summary.lines));
+    Ok(())
+}
+
+fn without_password(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(mut url) => {
+            // Only a URL without a host has no place for one.
+            let _ = url.set_password(None);
+            url.to_string()
+        }
+        Err(_) => String::new(),
+    }
+}
+
 fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> {
     let packs = pack::builtin()?;
     let sources = sources(places, &packs);
@@ -127,8 +198,9 @@ fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> 
 
 /// Each application's database, its Redis and its endpoints; the last two follow the database, whose packs are known.
 fn sources(places: &Places, packs: &[Arc<Pack>]) -> Vec<SourceSettings> {
+    let system = places.system.unwrap_or(System::Sqlite);
     let databases = places.databases.iter().map(|place| {
-        let mut source = source(place, place.app.clone(), System::Sqlite.into(), INTERVAL, packs);
+        let mut source = source(place, place.app.clone(), system.into(), INTERVAL, packs);
         source.packs = Some(vec![place.app.clone()]);
         source
     });

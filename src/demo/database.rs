@@ -1,75 +1,96 @@
-//! The demo's own hand on an application's SQLite file.
+//! The demo's own hand on an application's database: an SQLite file, or a database of a Postgres server.
 //!
-//! It makes, writes and asks. What a statement is for is not its business.
+//! It makes, writes and asks. What a statement is for is not its business, and a server that is away is no reason to end.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+mod postgres;
+mod sqlite;
 
-use futures_util::TryStreamExt as _;
-use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, Sqlite};
+use std::path::Path;
+
+use secrecy::SecretString;
 
 use super::DemoError;
 use super::draw::Value;
-use super::script::Statement;
-
-/// How long a writer waits for a reader or another writer to leave the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+use super::script::{Script, Statement};
+use crate::pack::System;
+use postgres::PostgresDatabase;
+use sqlite::SqliteFile;
 
 /// Rows that one question may bring: more keys than an action has any use for at a time.
 const ROWS: usize = 1000;
 
-/// A file that is open for writing.
-pub(super) struct Database {
-    path: PathBuf,
-    connection: SqliteConnection,
+/// A database that is written.
+pub(super) enum Database {
+    Sqlite(SqliteFile),
+    Postgres(Box<PostgresDatabase>),
 }
 
 impl Database {
-    /// Makes a file in place of what was there.
-    pub(super) async fn create(path: PathBuf) -> Result<Self, DemoError> {
-        for suffix in ["", "-wal", "-shm"] {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            // A file that is not there needs no removing; one that cannot be removed fails when it is opened or filled.
-            let _ = std::fs::remove_file(PathBuf::from(name));
-        }
-        let opened = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Off)
-            .busy_timeout(BUSY_TIMEOUT)
-            .disable_statement_logging()
-            .connect()
-            .await;
-        match opened {
-            Ok(connection) => Ok(Database { path, connection }),
-            Err(source) => Err(DemoError::Open { path, source }),
+    /// The system of the databases that this URL leads to; without one they are files.
+    pub(super) fn system(url: Option<&SecretString>) -> System {
+        if url.is_some() { System::Postgres } else { System::Sqlite }
+    }
+
+    /// Makes an application's database, without tables, in place of what was there: on the server of this URL, or as a file in
+    /// the folder. Waits for a server that does not answer yet.
+    pub(super) async fn create(script: &Script, folder: &Path, url: Option<&SecretString>) -> Result<Self, DemoError> {
+        match url {
+            None => Ok(Database::Sqlite(SqliteFile::create(folder.join(format!("{}.db", script.app))).await?)),
+            Some(url) => Ok(Database::Postgres(Box::new(PostgresDatabase::create(&script.app, url).await?))),
         }
     }
 
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Where it is, as a source's `url`.
+    pub(super) fn url(&self) -> String {
+        match self {
+            Database::Sqlite(file) => format!("sqlite:{}", file.path().display()),
+            Database::Postgres(database) => database.url().to_owned(),
+        }
+    }
+
+    /// Whether it can be written. A server that went away is asked again now and then.
+    pub(super) async fn is_there(&mut self) -> Result<bool, DemoError> {
+        match self {
+            Database::Sqlite(_) => Ok(true),
+            Database::Postgres(database) => database.is_there().await,
+        }
+    }
+
+    /// Whether what failed is gone through by waiting; what was not committed is gone then.
+    pub(super) fn waits_after(&mut self, error: &DemoError) -> bool {
+        match self {
+            Database::Sqlite(_) => false,
+            Database::Postgres(database) => database.waits_after(error),
+        }
+    }
+
+    /// Whether what failed on a server is gone through by waiting.
+    pub(super) fn passes(error: &DemoError) -> bool {
+        postgres::passes(error)
     }
 
     /// Begins a transaction that writes.
     pub(super) async fn begin(&mut self) -> Result<(), DemoError> {
-        self.plain("begin immediate", "begin immediate".into()).await
+        match self {
+            Database::Sqlite(file) => file.begin().await,
+            Database::Postgres(database) => database.plain("begin", "begin").await,
+        }
     }
 
     /// Ends it.
     pub(super) async fn commit(&mut self) -> Result<(), DemoError> {
-        self.plain("commit", "commit".into()).await
+        match self {
+            Database::Sqlite(file) => file.commit().await,
+            Database::Postgres(database) => database.plain("commit", "commit").await,
+        }
     }
 
-    /// Runs statements that take no values.
-    pub(super) async fn plain(&mut self, what: &str, sql: String) -> Result<(), DemoError> {
-        let done = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut self.connection).await;
-        done.map(drop).map_err(|source| failed(what, source))
+    /// Makes the tables.
+    pub(super) async fn fill(&mut self, what: &str, schema: String) -> Result<(), DemoError> {
+        match self {
+            Database::Sqlite(file) => file.plain(what, schema).await,
+            Database::Postgres(database) => database.fill(what, &schema).await,
+        }
     }
 
     /// Runs a statement; answers how many rows it wrote or changed.
@@ -79,8 +100,10 @@ impl Database {
         statement: &Statement,
         values: &[Value],
     ) -> Result<u64, DemoError> {
-        let done = query(statement, values).execute(&mut self.connection).await;
-        done.map(|done| done.rows_affected()).map_err(|source| failed(what, source))
+        match self {
+            Database::Sqlite(file) => file.write(what, statement, values).await,
+            Database::Postgres(database) => database.write(what, statement, values).await,
+        }
     }
 
     /// The first rows that a question brings, each cell as text.
@@ -90,42 +113,31 @@ impl Database {
         statement: &Statement,
         values: &[Value],
     ) -> Result<Vec<Vec<String>>, DemoError> {
-        let mut answer = query(statement, values).fetch(&mut self.connection);
-        let mut rows = Vec::new();
-        while rows.len() < ROWS {
-            let Some(row) = answer.try_next().await.map_err(|source| failed(what, source))? else { break };
-            rows.push(cells(&row).map_err(|source| failed(what, source))?);
+        match self {
+            Database::Sqlite(file) => file.ask(what, statement, values).await,
+            Database::Postgres(database) => database.ask(what, statement, values).await,
         }
-        Ok(rows)
     }
 
     /// Closes it.
     pub(super) async fn close(self) -> Result<(), DemoError> {
-        self.connection.close().await.map_err(|source| failed("close", source))
+        match self {
+            Database::Sqlite(file) => file.close().await,
+            Database::Postgres(database) => {
+                database.close().await;
+                Ok(())
+            }
+        }
     }
 
-    /// Its connection.
+    /// The connection of a file.
     #[cfg(test)]
-    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.connection
+    pub(super) fn connection(&mut self) -> &mut sqlx::SqliteConnection {
+        match self {
+            Database::Sqlite(file) => file.connection(),
+            Database::Postgres(_) => panic!("it is no file"),
+        }
     }
-}
-
-fn query(statement: &Statement, values: &[Value]) -> sqlx::query::Query<'static, Sqlite, SqliteArguments> {
-    let mut query = sqlx::query(AssertSqlSafe(statement.sql.clone()));
-    for index in &statement.values {
-        query = match &values[*index] {
-            Value::Text(text) => query.bind(text.clone()),
-            Value::Whole(whole) => query.bind(*whole),
-            Value::Real(real) => query.bind(*real),
-        };
-    }
-    query
-}
-
-/// SQLite gives any value as text; NULL is the empty one.
-fn cells(row: &SqliteRow) -> Result<Vec<String>, sqlx::Error> {
-    (0..row.len()).map(|index| Ok(row.try_get_unchecked::<Option<String>, _>(index)?.unwrap_or_default())).collect()
 }
 
 fn failed(what: &str, source: sqlx::Error) -> DemoError {

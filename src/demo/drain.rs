@@ -8,18 +8,19 @@ mod post;
 mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::Progress;
+use super::away::Away;
 use super::draw::Lots;
 use crate::config::DrainSettings;
 use crate::config::logs::{DrainKind, Signature, SignatureAlgorithm, SignatureEncoding, VERCEL_SIGNATURE};
 use crate::family::Micros;
+pub(super) use post::Receiver;
 
 /// Records of one batch at most, as Supabase's drains send them (<https://supabase.com/docs/guides/telemetry/log-drains>).
 const BATCH_RECORDS: usize = 250;
@@ -98,6 +99,7 @@ pub(super) struct Delivered {
 /// One drain of an application, at its sending end.
 pub(super) struct Drain {
     settings: DrainSettings,
+    receiver: Away,
     secret: String,
     host: String,
     lots: Lots,
@@ -124,10 +126,13 @@ struct Batch {
 
 impl Drain {
     /// The drain of one writer of an application. What it draws has no influence on anything else.
-    pub(super) fn new(app: &str, writer: Writer, seed: u64) -> Self {
+    ///
+    /// Without a secret it makes one up.
+    pub(super) fn new(app: &str, writer: Writer, seed: u64, secret: Option<&SecretString>) -> Self {
         let name = format!("{app}-{}", writer.suffix());
         // Whoever can guess it could post lines of his own.
-        let secret = format!("{:032x}", fastrand::u128(..));
+        let made_up = || format!("{:032x}", fastrand::u128(..));
+        let secret = secret.map_or_else(made_up, |secret| secret.expose_secret().to_owned());
         let mut settings = DrainSettings::new(name.as_str(), writer.kind());
         settings.database = Some(app.to_owned());
         match writer {
@@ -144,6 +149,7 @@ impl Drain {
         }
         Drain {
             lots: Lots::new(xxhash_rust::xxh3::xxh3_64_with_seed(name.as_bytes(), seed)),
+            receiver: Away::new(format!("drain {name}")),
             settings,
             secret,
             host: format!("{}-demo.vercel.app", app.replace('_', "-")),
@@ -175,14 +181,21 @@ impl Drain {
     }
 
     /// Delivers what was written by `now`. What cannot be delivered waits for the next time.
-    pub(super) async fn deliver(&mut self, to: SocketAddr, now: Micros, progress: &Progress) {
+    pub(super) async fn deliver(&mut self, to: &Receiver, now: Micros, progress: &Progress) {
         self.make_batches(now);
         for _ in 0..self.batches.len() {
             let Some(batch) = self.batches.front() else { return };
-            if let Err(reason) = post::post(to, &self.settings, &self.secret, batch.body.clone()).await {
-                tracing::debug!(drain = self.settings.name, %reason, "the demo's log lines are brought again later");
+            if !self.receiver.is_to_be_asked() {
                 return;
             }
+            if let Err(reason) = post::post(to, &self.settings, &self.secret, batch.body.clone()).await {
+                tracing::debug!(drain = self.settings.name, %reason, "the demo's log lines are brought again later");
+                if !reason.is_later() {
+                    self.receiver.is_away(&reason);
+                }
+                return;
+            }
+            self.receiver.is_back();
             if let Some(batch) = self.batches.pop_front() {
                 self.was_delivered(batch, progress);
             }

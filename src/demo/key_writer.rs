@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -13,6 +13,9 @@ use super::resp::wire::{Reply, read_reply, write_command};
 
 /// Time for commands to be answered: the server is on this machine and has little to do.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Names of keys in one command.
+const NAMES_AT_ONCE: usize = 500;
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 * 1024;
@@ -55,6 +58,77 @@ impl KeyWriter {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(KeyWriter { stream, received: Vec::new() })
+    }
+
+    /// Connects to a database of a server, which may want a user or a password.
+    ///
+    /// # Errors
+    /// When nobody answers there, or refuses.
+    pub(super) async fn connect_to(
+        host: &str,
+        port: u16,
+        user: &[u8],
+        password: &[u8],
+        database: u32,
+    ) -> io::Result<Self> {
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the keys' server does not answer");
+        let stream = tokio::time::timeout(ANSWER_WITHIN, TcpStream::connect((host, port))).await.map_err(late)??;
+        stream.set_nodelay(true)?;
+        let mut writer = KeyWriter { stream, received: Vec::new() };
+        if !user.is_empty() {
+            writer.tell(&[b"AUTH", user, password]).await?;
+        } else if !password.is_empty() {
+            writer.tell(&[b"AUTH", password]).await?;
+        }
+        writer.tell(&[b"SELECT", database.to_string().as_bytes()]).await?;
+        Ok(writer)
+    }
+
+    /// Writes the names of keys down in a register.
+    ///
+    /// # Errors
+    /// When the server does not answer in time, or refuses.
+    pub(super) async fn write_down(&mut self, register: &str, rows: &[KeyRow]) -> io::Result<()> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
+        let (register, gone) = (register.as_bytes(), format!("({now}"));
+        let ends: Vec<String> = rows.iter().map(|row| now.saturating_add(row.seconds).to_string()).collect();
+        for (rows, ends) in rows.chunks(NAMES_AT_ONCE).zip(ends.chunks(NAMES_AT_ONCE)) {
+            let names = rows.iter().zip(ends).flat_map(|(row, end)| [end.as_bytes(), row.key.as_bytes()]);
+            self.tell(&[b"ZADD".as_slice(), register].into_iter().chain(names).collect::<Vec<_>>()).await?;
+        }
+        // Those whose time is over are no keys any more.
+        self.tell(&[b"ZREMRANGEBYSCORE", register, b"-inf", gone.as_bytes()]).await
+    }
+
+    /// Deletes the keys whose names a register holds, and it.
+    ///
+    /// # Errors
+    /// When the server does not answer in time, or refuses.
+    pub(super) async fn forget_all(&mut self, register: &str) -> io::Result<()> {
+        let register = register.as_bytes();
+        let last = (NAMES_AT_ONCE - 1).to_string();
+        loop {
+            let mut told = self.ask(&[&[b"ZRANGE", register, b"0", last.as_bytes()]]).await?;
+            let names: Vec<Vec<u8>> = match told.pop() {
+                Some(Reply::Array(names)) => names.into_iter().filter_map(text).collect(),
+                Some(Reply::Error(error)) => return Err(io::Error::other(error)),
+                _ => Vec::new(),
+            };
+            if names.is_empty() {
+                return Ok(());
+            }
+            let names = || names.iter().map(Vec::as_slice);
+            self.tell(&[b"DEL".as_slice()].into_iter().chain(names()).collect::<Vec<_>>()).await?;
+            self.tell(&[b"ZREM".as_slice(), register].into_iter().chain(names()).collect::<Vec<_>>()).await?;
+        }
+    }
+
+    /// Sends a command that is to succeed.
+    async fn tell(&mut self, command: &[&[u8]]) -> io::Result<()> {
+        match self.ask(&[command]).await?.pop() {
+            Some(Reply::Error(error)) => Err(io::Error::other(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Uses some keys.
@@ -150,6 +224,14 @@ impl KeyWriter {
             commands.iter().map(|parts| parts.iter().map(Vec::as_slice).collect()).collect();
         let commands: Vec<&[&[u8]]> = commands.iter().map(Vec::as_slice).collect();
         self.ask(&commands).await
+    }
+}
+
+/// The bytes of a text.
+fn text(reply: Reply) -> Option<Vec<u8>> {
+    match reply {
+        Reply::Bulk(text) => text,
+        _ => None,
     }
 }
 

@@ -4,18 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
 use super::database::Database;
-use super::drain::{Drain, Line, Writer};
+use super::drain::{Drain, Line, Receiver, Writer};
 use super::draw::{Lots, Value};
-use super::key_server::{Kept, KeyServer};
-use super::key_writer::{KeyRow, KeyWriter, Use};
+use super::key_store::KeyStore;
+use super::key_writer::{KeyRow, Use};
 use super::page_server::{Page, PageServer};
 use super::script::{Action, Effect, Script, Statement};
 use super::timetable::{First, Timetable};
-use super::{Clock, DemoError, Progress};
+use super::{DemoError, Ground, Progress};
 use crate::config::DrainSettings;
 use crate::family::Micros;
 
@@ -37,27 +36,46 @@ pub(super) struct Life {
 /// What an application writes to.
 struct World {
     database: Database,
-    keys: Option<(KeyWriter, KeyServer)>,
+    keys: Option<KeyStore>,
     pages: Option<PageServer>,
     drains: BTreeMap<Writer, Drain>,
 }
 
+/// How many applications before this one have keys, and how many have pages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Offsets {
+    pub(super) keys: u32,
+    pub(super) pages: u16,
+}
+
+impl Offsets {
+    /// Those of the application after this one.
+    pub(super) fn after(self, script: &Script) -> Self {
+        let has = |wanted: fn(&Effect) -> bool| script.outward.iter().any(|action| wanted(&action.effect));
+        Offsets {
+            keys: self.keys + u32::from(has(|effect| matches!(effect, Effect::Keys(..)))),
+            pages: self.pages + u16::from(has(|effect| matches!(effect, Effect::Page(..)))),
+        }
+    }
+
+    /// One port each from the first one on; any where the first is any.
+    fn page_address(self, first: SocketAddr) -> SocketAddr {
+        let port = if first.port() == 0 { 0 } else { first.port().saturating_add(self.pages) };
+        SocketAddr::new(first.ip(), port)
+    }
+}
+
 impl Life {
     /// Makes the database, with its tables and a history that ends now, and starts what keeps the keys and answers at the
-    /// paths that the script has. A database of an earlier demo in the same folder is removed.
-    pub(super) async fn begin(
-        script: Script,
-        folder: &Path,
-        seed: u64,
-        clock: &Clock,
-        kept: Kept,
-    ) -> Result<Self, DemoError> {
-        let now = clock();
-        let mut lots = Lots::new(xxhash_rust::xxh3::xxh3_64_with_seed(script.app.as_bytes(), seed));
-        let mut world = World::open(&script, folder, seed, clock, kept).await?;
+    /// paths that the script has. A database of an earlier demo in the same place is removed. `offsets` say which of the databases of a
+    /// Redis and which of the ports, of those that were given, are its own.
+    pub(super) async fn begin(script: Script, ground: &Ground, offsets: Offsets) -> Result<Self, DemoError> {
+        let now = (ground.clock)();
+        let mut lots = Lots::new(xxhash_rust::xxh3::xxh3_64_with_seed(script.app.as_bytes(), ground.seed));
+        let mut world = World::open(&script, ground, offsets).await?;
         let progress = Progress::default();
         world.database.begin().await?;
-        world.database.plain(&format!("schema of {}", script.app), script.schema).await?;
+        world.database.fill(&format!("schema of {}", script.app), script.schema).await?;
         for seeded in &script.seed {
             world.repeat(seeded, now, &mut lots, &progress).await?;
         }
@@ -83,12 +101,12 @@ impl Life {
 
     /// Where the database is, as a source's `url`.
     pub(super) fn database_url(&self) -> String {
-        format!("sqlite:{}", self.world.database.path().display())
+        self.world.database.url()
     }
 
     /// Where the keys are, as a source's `url`.
     pub(super) fn redis_url(&self) -> Option<String> {
-        self.world.keys.as_ref().map(|(_, server)| format!("redis://{}", server.address()))
+        self.world.keys.as_ref().map(KeyStore::url)
     }
 
     /// Where the pages are, without a path.
@@ -102,7 +120,7 @@ impl Life {
     }
 
     /// Delivers the log lines that were written by `now`.
-    pub(super) async fn deliver(&mut self, to: SocketAddr, now: Micros, progress: &Progress) {
+    pub(super) async fn deliver(&mut self, to: &Receiver, now: Micros, progress: &Progress) {
         for drain in self.world.drains.values_mut() {
             drain.deliver(to, now, progress).await;
         }
@@ -115,7 +133,19 @@ impl Life {
     }
 
     /// Does what is due until `now`, at most one portion, in one transaction; answers how many events that were.
+    /// While its database is away nothing happens, and what would have happened meanwhile never does.
     pub(super) async fn advance(&mut self, now: Micros, rate: f64, progress: &Progress) -> Result<usize, DemoError> {
+        if !self.world.database.is_there().await? {
+            self.timetable.leave_out_before(now);
+            return Ok(0);
+        }
+        match self.portion(now, rate, progress).await {
+            Err(error) if self.world.database.waits_after(&error) => Ok(0),
+            done => done,
+        }
+    }
+
+    async fn portion(&mut self, now: Micros, rate: f64, progress: &Progress) -> Result<usize, DemoError> {
         let mut events = 0;
         self.timetable.leave_out_before(now - CATCH_UP.as_micros() as Micros);
         while events < EVENTS_A_TRANSACTION {
@@ -145,23 +175,26 @@ impl Life {
 }
 
 impl World {
-    async fn open(script: &Script, folder: &Path, seed: u64, clock: &Clock, kept: Kept) -> Result<Self, DemoError> {
+    async fn open(script: &Script, ground: &Ground, offsets: Offsets) -> Result<Self, DemoError> {
+        let Ground { folder, seed, clock, kept, servers } = ground;
         let has = |wanted: fn(&Effect) -> bool| script.outward.iter().any(|action| wanted(&action.effect));
         let listen = |source| DemoError::Listen { app: script.app.clone(), source };
-        let database = Database::create(folder.join(format!("{}.db", script.app))).await?;
+        let database = Database::create(script, folder, servers.database_url.as_ref()).await?;
         let mut world = World { database, keys: None, pages: None, drains: BTreeMap::new() };
         if has(|effect| matches!(effect, Effect::Keys(..))) {
-            let server = KeyServer::start(kept, folder, &script.app, clock.clone()).await.map_err(listen)?;
-            let writer = KeyWriter::connect(server.address()).await.map_err(listen)?;
-            world.keys = Some((writer, server));
+            world.keys = Some(match &servers.redis_url {
+                Some(url) => KeyStore::given(url, &script.app, offsets.keys)?,
+                None => KeyStore::own(*kept, folder, &script.app, clock.clone()).await.map_err(listen)?,
+            });
         }
         if has(|effect| matches!(effect, Effect::Page(..))) {
-            world.pages = Some(PageServer::start().await.map_err(listen)?);
+            let at = servers.pages.map(|first| offsets.page_address(first));
+            world.pages = Some(PageServer::start(at).await.map_err(listen)?);
         }
         for writer in Writer::ALL {
             let writes = |action: &Action| matches!(action.effect, Effect::Lines(of, _) if of == writer);
             if script.outward.iter().any(writes) {
-                world.drains.insert(writer, Drain::new(&script.app, writer, seed));
+                world.drains.insert(writer, Drain::new(&script.app, writer, *seed, servers.drain_secret.as_ref()));
             }
         }
         Ok(world)
@@ -211,8 +244,8 @@ impl World {
         values: &[Value],
     ) -> Result<(), DemoError> {
         let rows: Vec<KeyRow> = self.database.ask(what, question, values).await?.into_iter().map(key_row).collect();
-        let Some((writer, _)) = &mut self.keys else { return Ok(()) };
-        let done = writer.use_keys(how, &rows).await;
+        let Some(keys) = &mut self.keys else { return Ok(()) };
+        let done = keys.use_keys(how, &rows).await;
         done.map_err(|source| DemoError::Keys { what: what.to_owned(), source })
     }
 

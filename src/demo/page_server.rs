@@ -47,7 +47,7 @@ pub(super) struct Page {
 /// Answers by path.
 type Pages = Mutex<BTreeMap<String, Page>>;
 
-/// A server on a free loopback port. It ends when this is dropped.
+/// A server. It ends when this is dropped.
 pub(super) struct PageServer {
     pages: Arc<Pages>,
     address: SocketAddr,
@@ -55,12 +55,12 @@ pub(super) struct PageServer {
 }
 
 impl PageServer {
-    /// Starts it, without any page.
+    /// Starts it, without any page, at this address, or at a free loopback port.
     ///
     /// # Errors
-    /// When no loopback port can be listened at.
-    pub(super) async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    /// When it cannot be listened at.
+    pub(super) async fn start(at: Option<SocketAddr>) -> io::Result<Self> {
+        let listener = TcpListener::bind(at.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).await?;
         let address = listener.local_addr()?;
         let pages = Arc::default();
         let listening = tokio::spawn(listen(listener, Arc::clone(&pages)));
@@ -163,7 +163,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_answers_what_was_put_last() {
-        let server = PageServer::start().await.expect("loopback has free ports");
+        let server = PageServer::start(None).await.expect("loopback has free ports");
         server.put("/a", page(200, "{}"));
         server.put("/a", page(503, "{\"status\":1}"));
         server.put("/odd", page(7, "x"));
@@ -177,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_ends_when_it_is_dropped() {
-        let server = PageServer::start().await.expect("loopback has free ports");
+        let server = PageServer::start(None).await.expect("loopback has free ports");
         let address = server.address();
         drop(server);
         let ended = async {

@@ -2,6 +2,7 @@
 //!
 //! They are read once, from the files built into the program. Nothing here runs a statement.
 
+mod dialect;
 mod written;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::drain::Writer;
-use super::draw::{Draw, Lists, Lots, Value, time_text};
+use super::draw::{Draw, Lists, Lots, Value};
 use super::key_writer::Use;
 use crate::family::Micros;
 
@@ -58,10 +59,16 @@ pub(super) enum Effect {
     Lines(Writer, Statement),
 }
 
-/// A statement with numbered placeholders, and which of the action's values each of them gets.
+/// A statement with placeholders, and which of the action's values each of them gets: numbered ones for SQLite, [`Statement::PLACE`]
+/// for Postgres.
 pub(super) struct Statement {
     pub(super) sql: String,
     pub(super) values: Vec<usize>,
+}
+
+impl Statement {
+    /// Where a value goes in a statement for Postgres.
+    pub(super) const PLACE: char = '\u{1}';
 }
 
 enum Wanted {
@@ -108,7 +115,7 @@ impl Action {
     pub(super) fn draw(&self, at: Micros, lots: &mut Lots) -> Vec<Value> {
         let value = |wanted: &Wanted| match wanted {
             Wanted::Drawn(draw) => lots.draw(draw, &self.lists, at),
-            Wanted::Before(micros) => Value::Text(time_text(at - micros)),
+            Wanted::Before(micros) => Value::Time(at - micros),
         };
         self.values.iter().map(value).collect()
     }

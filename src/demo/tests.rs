@@ -14,8 +14,12 @@ const SECOND: Micros = 1_000_000;
 /// How far back a demo catches up.
 const CATCH_UP_SECONDS: f64 = 600.0;
 
+fn ground(folder: &Path, seed: u64, clock: Clock) -> Ground {
+    Ground { folder: folder.to_owned(), seed, clock, kept: Kept::Within, servers: Servers::default() }
+}
+
 async fn traffic(folder: &Path, seed: u64) -> Traffic {
-    Traffic::prepare_kept(folder, seed, Arc::new(|| START), Kept::Within).await.expect("the demo's scripts run")
+    Traffic::prepare_on(ground(folder, seed, Arc::new(|| START))).await.expect("the demo's scripts run")
 }
 
 async fn let_pass(traffic: &mut Traffic, seconds: i64) {
@@ -234,8 +238,8 @@ async fn traffic_runs_until_it_is_told_to_stop() {
     // Ten seconds pass in one.
     let began = std::time::Instant::now();
     let clock: Clock = Arc::new(move || START + began.elapsed().as_micros() as i64 * 10);
-    let traffic = Traffic::prepare_kept(folder.path(), 4, clock, Kept::Within).await.expect("the demo's scripts run");
-    let scripts = script::builtin().expect("the demo's scripts are right");
+    let traffic = Traffic::prepare_on(ground(folder.path(), 4, clock)).await.expect("the demo's scripts run");
+    let scripts = script::builtin(System::Sqlite).expect("the demo's scripts are right");
     let url = |script: &script::Script| format!("sqlite:{}/{}.db", folder.path().display(), script.app);
     let urls: Vec<String> = traffic.places().databases.into_iter().map(|place| place.url).collect();
     assert_eq!(urls, scripts.iter().map(url).collect::<Vec<_>>());
@@ -276,11 +280,11 @@ async fn an_application_lives_as_it_would_alone() {
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
     let mut together = traffic(folders[0].path(), 6).await;
     let_pass(&mut together, 10).await;
-    let script = script::builtin().expect("the demo's scripts are right").pop().expect("there is one");
+    let script = script::builtin(System::Sqlite).expect("the demo's scripts are right").pop().expect("there is one");
     let app = format!("{}.", script.app);
     let clock: Clock = Arc::new(|| START);
-    let life = Life::begin(script, folders[1].path(), 6, &clock, Kept::Within).await.expect("it runs");
-    let mut alone = Traffic { lives: vec![life], clock, progress: Arc::default(), drains_at: None };
+    let life = Life::begin(script, &ground(folders[1].path(), 6, clock.clone()), Offsets::default()).await.expect("it runs");
+    let mut alone = Traffic { lives: vec![life], clock, progress: Arc::default(), drains_at: None, system: System::Sqlite };
     let_pass(&mut alone, 10).await;
     let all = everything(&mut together).await;
     let of_the_app: Vec<&String> = all.iter().filter(|row| row.starts_with(&app)).collect();

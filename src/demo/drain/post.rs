@@ -3,7 +3,6 @@
 //! One request, one connection. It tries nothing again.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +23,13 @@ use crate::config::logs::{DrainKind, VERCEL_SIGNATURE};
 /// Time for an answer, as Supabase's drains wait for it; Vercel's time is not told.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
+/// Who takes what drains bring: a host and a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::demo) struct Receiver {
+    pub(in crate::demo) host: String,
+    pub(in crate::demo) port: u16,
+}
+
 /// Why a body was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotTaken {
@@ -39,18 +45,26 @@ pub(super) enum NotTaken {
     Status(StatusCode),
 }
 
+impl NotTaken {
+    /// Whether it is merely to be brought later, as it was told.
+    pub(super) fn is_later(&self) -> bool {
+        matches!(self, NotTaken::Status(StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS))
+    }
+}
+
 /// Posts a body.
 ///
 /// # Errors
 /// When it is not answered 200 in time. It may have been counted even so.
-pub(super) async fn post(to: SocketAddr, drain: &DrainSettings, secret: &str, body: Bytes) -> Result<(), NotTaken> {
+pub(super) async fn post(to: &Receiver, drain: &DrainSettings, secret: &str, body: Bytes) -> Result<(), NotTaken> {
     let request = request(to, drain, secret, body)?;
     let status = tokio::time::timeout(ANSWER_WITHIN, exchange(to, request)).await.map_err(|_| NotTaken::Late)??;
     if status == StatusCode::OK { Ok(()) } else { Err(NotTaken::Status(status)) }
 }
 
-fn request(to: SocketAddr, drain: &DrainSettings, secret: &str, body: Bytes) -> Result<Request<Full<Bytes>>, NotTaken> {
-    let request = Request::post(&drain.path).header(HOST, to.to_string());
+fn request(to: &Receiver, drain: &DrainSettings, secret: &str, body: Bytes) -> Result<Request<Full<Bytes>>, NotTaken> {
+    let host = if to.host.contains(':') { format!("[{}]", to.host) } else { to.host.clone() };
+    let request = Request::post(&drain.path).header(HOST, format!("{host}:{}", to.port));
     let request = match drain.kind {
         // Supabase's drains pack their bodies unless they are told not to.
         DrainKind::Supabase => request
@@ -66,8 +80,8 @@ fn request(to: SocketAddr, drain: &DrainSettings, secret: &str, body: Bytes) -> 
     Ok(request?)
 }
 
-async fn exchange(to: SocketAddr, request: Request<Full<Bytes>>) -> Result<StatusCode, NotTaken> {
-    let stream = TcpStream::connect(to).await?;
+async fn exchange(to: &Receiver, request: Request<Full<Bytes>>) -> Result<StatusCode, NotTaken> {
+    let stream = TcpStream::connect((to.host.as_str(), to.port)).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let answer = sender.send_request(request);
     tokio::pin!(connection, answer);

@@ -34,7 +34,7 @@ fn line(text: &str) -> Line {
 
 /// A drain that has written so many lines, one a second.
 fn written(writer: Writer, lines: i64) -> Drain {
-    let mut drain = Drain::new("shop", writer, 1);
+    let mut drain = Drain::new("shop", writer, 1, None);
     for number in 1..=lines {
         drain.write(START + number * SECOND, line("Error: made up\n    at shop (/var/task/shop.js:1:2)"));
     }
@@ -73,8 +73,12 @@ fn what_cannot_be_delivered_has_a_bound() {
 /// Requests that were received: the headers in lower case, and the body.
 type Received = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 
+fn at(address: std::net::SocketAddr) -> Receiver {
+    Receiver { host: address.ip().to_string(), port: address.port() }
+}
+
 /// Answers each request with the next of these, the last one for ever.
-async fn receiver(answers: &'static [&'static str]) -> (SocketAddr, Received) {
+async fn receiver(answers: &'static [&'static str]) -> (Receiver, Received) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
     let address = listener.local_addr().expect("it listens");
     let received = Received::default();
@@ -100,7 +104,7 @@ async fn receiver(answers: &'static [&'static str]) -> (SocketAddr, Received) {
             let _ = stream.write_all(format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await;
         }
     });
-    (address, received)
+    (at(address), received)
 }
 
 #[tokio::test]
@@ -108,11 +112,11 @@ async fn a_delivery_that_fails_is_tried_again() {
     let (address, received) = receiver(&["503 Service Unavailable", "200 OK"]).await;
     let mut drain = written(Writer::Application, 1);
     let progress = Progress::default();
-    drain.deliver(address, START, &progress).await;
+    drain.deliver(&address, START, &progress).await;
     assert!(received.lock().expect("free").is_empty(), "nothing was written yet");
-    drain.deliver(address, START + SECOND, &progress).await;
+    drain.deliver(&address, START + SECOND, &progress).await;
     assert_eq!((drain.delivered(), progress.summary().lines), (Delivered::default(), 0));
-    drain.deliver(address, START + 2 * SECOND, &progress).await;
+    drain.deliver(&address, START + 2 * SECOND, &progress).await;
     assert_eq!((drain.delivered().lines, progress.summary().lines), (4, 4));
     let received = received.lock().expect("free");
     assert_eq!(received.len(), 2);
@@ -129,7 +133,7 @@ async fn some_batches_are_delivered_twice() {
     let mut drain = written(Writer::Postgres, 5);
     let progress = Progress::default();
     for second in 1..=4 {
-        drain.deliver(address, START + second * SECOND, &progress).await;
+        drain.deliver(&address, START + second * SECOND, &progress).await;
     }
     assert_eq!((drain.delivered().lines, drain.delivered().repeated), (4, 1));
     assert_eq!(progress.summary().lines, 4);
@@ -145,10 +149,10 @@ async fn some_batches_are_delivered_twice() {
 #[tokio::test]
 async fn nobody_there_is_no_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
-    let address = listener.local_addr().expect("it listens");
+    let address = at(listener.local_addr().expect("it listens"));
     drop(listener);
     let mut drain = written(Writer::Application, 3);
-    drain.deliver(address, START + 9 * SECOND, &Progress::default()).await;
+    drain.deliver(&address, START + 9 * SECOND, &Progress::default()).await;
     assert_eq!(drain.delivered(), Delivered::default());
     assert_eq!(drain.batches.len(), 1);
 }

@@ -1,10 +1,13 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::super::resp::wire::Reply;
 use super::super::script;
 use super::*;
-use crate::pack::Stream;
+use crate::demo::key_server::Kept;
+use crate::demo::{Clock, Servers};
+use crate::pack::{Stream, System};
 use crate::source::logs::LogLine;
 
 const START: Micros = 1_800_000_000_000_000;
@@ -15,10 +18,11 @@ const DRAWS: usize = 30;
 
 async fn lives(folder: &Path, wanted: fn(&Effect) -> bool) -> Vec<Life> {
     let mut lives = Vec::new();
-    for script in script::builtin().expect("the demo's scripts are right") {
+    for script in script::builtin(System::Sqlite).expect("the demo's scripts are right") {
         if script.outward.iter().any(|action| wanted(&action.effect)) {
             let clock: Clock = Arc::new(|| START);
-            lives.push(Life::begin(script, folder, 8, &clock, Kept::Within).await.expect("it runs"));
+            let ground = Ground { folder: folder.to_owned(), seed: 8, clock, kept: Kept::Within, servers: Servers::default() };
+            lives.push(Life::begin(script, &ground, Offsets::default()).await.expect("it runs"));
         }
     }
     lives
@@ -41,8 +45,7 @@ impl Life {
     }
 
     async fn tell(&mut self, command: &[&[u8]]) -> Reply {
-        let (writer, _) = self.world.keys.as_mut().expect("it has keys");
-        writer.ask(&[command]).await.expect("it answers").remove(0)
+        self.world.keys.as_mut().expect("it has keys").writer().ask(&[command]).await.expect("it answers").remove(0)
     }
 
     /// Every key, and how many seconds it has left.

@@ -2,6 +2,7 @@
 //!
 //! Everything that does not fit is an error with the file's name. Nothing here draws a lot.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,29 +14,30 @@ use super::super::DemoError;
 use super::super::drain::Writer;
 use super::super::draw::{Draw, Lists};
 use super::super::key_writer::Use;
-use super::{Action, Burst, Effect, History, Script, Statement, Wanted};
+use super::{Action, Burst, Effect, History, Script, Statement, Wanted, dialect};
 use crate::family::Micros;
-use crate::pack::sql;
+use crate::pack::{System, sql};
 
 static FILES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/packs/demo");
 
 /// Time from one writing of a page to the next, where the script does not say.
 const PAGE_EVERY: Duration = Duration::from_secs(1);
 
-/// All scripts built into the program, in the order of the applications' names.
-pub(in crate::demo) fn builtin() -> Result<Vec<Script>, DemoError> {
+/// All scripts built into the program, in the order of the applications' names, for databases of this system.
+pub(in crate::demo) fn builtin(system: System) -> Result<Vec<Script>, DemoError> {
     let files = FILES.files().filter(|file| file.path().extension().is_some_and(|ending| ending == "yaml"));
-    let scripts = files.map(|file| parse(&file.path().display().to_string(), file.contents_utf8().unwrap_or_default()));
+    let scripts =
+        files.map(|file| parse(&file.path().display().to_string(), file.contents_utf8().unwrap_or_default(), system));
     let mut scripts = scripts.collect::<Result<Vec<Script>, DemoError>>()?;
     scripts.sort_by(|one, other| one.app.cmp(&other.app));
     Ok(scripts)
 }
 
 /// The script in a file.
-fn parse(file: &str, text: &str) -> Result<Script, DemoError> {
+fn parse(file: &str, text: &str, system: System) -> Result<Script, DemoError> {
     let written = serde_saphyr::from_str(text).map_err(|error| error.to_string());
     written
-        .and_then(Written::compile)
+        .and_then(|written: Written| written.compile(system))
         .map_err(|reason| DemoError::Script { file: format!("packs/demo/{file}"), reason })
 }
 
@@ -44,8 +46,10 @@ fn parse(file: &str, text: &str) -> Result<Script, DemoError> {
 #[serde(deny_unknown_fields)]
 struct Written {
     app: String,
-    /// Statements that make the tables.
+    /// Statements that make the tables in SQLite.
     schema: String,
+    /// Statements that make them in Postgres, as the application does.
+    schema_postgres: String,
     history: WrittenHistory,
     /// Texts to choose from, with weights.
     lists: Lists,
@@ -90,7 +94,7 @@ struct WrittenAction {
     /// Values of this action alone.
     #[serde(default)]
     draws: BTreeMap<String, Draw>,
-    sql: Vec<String>,
+    sql: Vec<WrittenSql>,
 }
 
 /// One of `set`, `count`, `cache` and `delete`: a SELECT over the application's own tables, each row of which is a key.
@@ -108,13 +112,13 @@ struct WrittenKeys {
     #[serde(default)]
     draws: BTreeMap<String, Draw>,
     /// Key, value, seconds that it lives: it is set, and its time begins anew.
-    set: Option<String>,
+    set: Option<WrittenSql>,
     /// Key, limit, seconds: it counts up to the limit.
-    count: Option<String>,
+    count: Option<WrittenSql>,
     /// Key, value, seconds: it is read, and set when it was not there.
-    cache: Option<String>,
+    cache: Option<WrittenSql>,
     /// Key: it goes.
-    delete: Option<String>,
+    delete: Option<WrittenSql>,
 }
 
 /// What a path answers, as a SELECT of one row: status, media type, body, and perhaps the milliseconds that it takes.
@@ -127,7 +131,7 @@ struct WrittenPage {
     every: Option<Duration>,
     #[serde(default)]
     draws: BTreeMap<String, Draw>,
-    sql: String,
+    sql: WrittenSql,
 }
 
 /// Lines of a log, as a SELECT over the application's own tables. A row of it is a line: its level in the words of its writer, its text,
@@ -148,18 +152,41 @@ struct WrittenLines {
     /// Whose log it is.
     #[serde(default = "application")]
     writer: Writer,
-    sql: String,
+    sql: WrittenSql,
+}
+
+/// A statement: the same for both systems, with what SQLite says otherwise put into Postgres' words (`dialect`), or one for each.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenSql {
+    Shared(String),
+    #[serde(rename_all = "snake_case")]
+    Each {
+        sqlite: String,
+        postgres: String,
+    },
+}
+
+impl WrittenSql {
+    fn on(&self, system: System) -> Cow<'_, str> {
+        match (self, system) {
+            (WrittenSql::Shared(sql) | WrittenSql::Each { sqlite: sql, .. }, System::Sqlite) => Cow::Borrowed(sql),
+            (WrittenSql::Shared(sql) | WrittenSql::Each { postgres: sql, .. }, System::Postgres) => {
+                Cow::Owned(dialect::postgres(sql))
+            }
+        }
+    }
 }
 
 impl Written {
-    fn compile(self) -> Result<Script, String> {
-        let compiler = Compiler { shared: self.draws, lists: Arc::new(self.lists) };
+    fn compile(self, system: System) -> Result<Script, String> {
+        let compiler = Compiler { shared: self.draws, lists: Arc::new(self.lists), system };
         let keys = self.resp.into_iter().map(|keys| compiler.keys(keys));
         let pages = self.web.into_iter().map(|page| compiler.page(page));
         let lines = self.lines.into_iter().map(|lines| compiler.lines(lines));
         Ok(Script {
             app: self.app,
-            schema: self.schema,
+            schema: if system == System::Postgres { self.schema_postgres } else { self.schema },
             history: History { span: self.history.span.as_micros() as Micros, rate: self.history.rate },
             seed: self.seed.into_iter().map(|action| compiler.action(action)).collect::<Result<_, _>>()?,
             actions: self.actions.into_iter().map(|action| compiler.action(action)).collect::<Result<_, _>>()?,
@@ -172,6 +199,7 @@ impl Written {
 struct Compiler {
     shared: BTreeMap<String, Draw>,
     lists: Arc<Lists>,
+    system: System,
 }
 
 impl Compiler {
@@ -239,7 +267,7 @@ impl Compiler {
     fn statement(
         &self,
         what: &str,
-        sql: String,
+        sql: WrittenSql,
         own: &BTreeMap<String, Draw>,
     ) -> Result<(Statement, Vec<Wanted>), String> {
         let (mut statements, values) = self.statements(what, &[sql], own)?;
@@ -250,20 +278,23 @@ impl Compiler {
     fn statements(
         &self,
         what: &str,
-        texts: &[String],
+        texts: &[WrittenSql],
         own: &BTreeMap<String, Draw>,
     ) -> Result<(Vec<Statement>, Vec<Wanted>), String> {
         let mut names: Vec<String> = Vec::new();
         let mut statements = Vec::new();
         for text in texts {
             let mut values: Vec<usize> = Vec::new();
-            let sql = sql::bind(text, |name| {
+            let sql = sql::bind(&text.on(self.system), |name| {
                 let index = names.iter().position(|known| known == name).unwrap_or_else(|| {
                     names.push(name.to_owned());
                     names.len() - 1
                 });
                 values.push(index);
-                format!("?{}", values.len())
+                match self.system {
+                    System::Sqlite => format!("?{}", values.len()),
+                    System::Postgres => Statement::PLACE.to_string(),
+                }
             });
             statements.push(Statement { sql, values });
         }
@@ -311,8 +342,8 @@ mod tests {
 
     /// A script with these parts beside its tables.
     fn with(parts: &str) -> Result<Script, String> {
-        let tables = "app: a\nschema: create table t (id)\nhistory: {span: 1h, rate: 0.1}\nlists: {l: {x: 1}}\ndraws: {}\nseed: []\nactions: []";
-        parse("a.yaml", &format!("{tables}\n{parts}")).map_err(|error| error.to_string())
+        let tables = "app: a\nschema: create table t (id)\nschema_postgres: ''\nhistory: {span: 1h, rate: 0.1}\nlists: {l: {x: 1}}\ndraws: {}\nseed: []\nactions: []";
+        parse("a.yaml", &format!("{tables}\n{parts}"), System::Sqlite).map_err(|error| error.to_string())
     }
 
     #[test]
