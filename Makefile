@@ -38,7 +38,7 @@ target/.deny-installed:
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
 	@mkdir -p target && touch $@
 
-# Installs what is missing (Postgres, PgBouncer, Prometheus), then runs every test. None is ever skipped.
+# Installs what is missing (Postgres, Redis, Prometheus, Alertmanager and more), then runs every test. None is ever skipped.
 test:
 	tests/install.sh
 	INSTA_UPDATE=no $(CARGO) test
