@@ -149,6 +149,7 @@ impl App {
             metrics.own_spans(spans);
         }
         metrics.configured(seconds());
+        show_alerting(&metrics, &settings);
         for warning in &settings.otlp.warnings {
             tracing::warn!("{warning}");
         }
@@ -344,6 +345,7 @@ impl App {
             );
         }
         self.settings = new;
+        show_alerting(&self.context.metrics, &self.settings);
         self.start_drains();
         self.start_sources();
         self.context.metrics.reloaded(ReloadOutcome::Ok, seconds());
@@ -395,6 +397,12 @@ fn context(
         spans,
         names: NamesBoard::default(),
     })
+}
+
+/// Tells alert rules their limits and where links lead.
+fn show_alerting(metrics: &Metrics, settings: &Settings) {
+    let alerts = &settings.alerts;
+    metrics.alerting(&alerts.dashboards, &alerts.runbooks, |limit| alerts.limit(limit));
 }
 
 /// What all sources depend on: when it changes, all begin anew. Who follows which database is of it, since a database reads

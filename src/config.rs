@@ -4,6 +4,7 @@
 //! print. Nothing here connects anywhere.
 
 pub mod address;
+pub mod alerts;
 mod fill;
 pub mod load;
 pub mod logs;
@@ -23,6 +24,7 @@ use secrecy::SecretString;
 use crate::family::Micros;
 use crate::pack::{Collector, Pack, Reads, ServerKind, System};
 
+pub use alerts::AlertSettings;
 pub use load::{ConfigErrors, Overrides, load};
 pub use logs::{DrainKind, DrainSettings, LogSettings};
 pub use otlp::OtlpSettings;
@@ -45,6 +47,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The web server.
     pub web: WebSettings,
+    /// What alert rules are told.
+    pub alerts: AlertSettings,
     /// What is sent by OTLP.
     pub otlp: OtlpSettings,
     /// Whose log lines are taken in.

@@ -128,6 +128,11 @@ pub fn configuration() -> String {
         ("`limits`", Some("RawLimits"), ""),
         ("`web`", Some("RawWeb"), ""),
         (
+            "`alerts`: what alert rules are told",
+            Some("RawAlerts"),
+            "Each is a metric that the rules in `alerts/` read.\n\n",
+        ),
+        (
             "`otlp`: what is sent by OTLP",
             Some("RawOtlp"),
             "What is not written here is taken from OpenTelemetry's variables: `OTEL_EXPORTER_OTLP_…` and the forms of one signal, \
@@ -348,6 +353,7 @@ mod tests {
             "RawSource",
             "RawLimits",
             "RawWeb",
+            "RawAlerts",
             "RawBudget",
             "RawIdle",
             "RawOtlp",

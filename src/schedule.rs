@@ -195,6 +195,7 @@ async fn run_opened(
                         context.take_back(&name, &app);
                     }
                 }
+                start::show_server_parameters(settings, context);
                 let fits = packs::any_fits(settings, &context.settings.packs, running.keys());
                 let none = (!fits && settled)
                     .then(|| packs::none_fits(settings, &context.settings.packs))

@@ -39,6 +39,8 @@ struct Inner {
     running: BTreeSet<CollectorId>,
     /// Sources whose series always bear a `source` label.
     labelled: BTreeSet<Arc<str>>,
+    /// Packs whose series always do.
+    labelled_packs: BTreeSet<Arc<str>>,
     collectors: BTreeMap<CollectorId, Contribution>,
     /// What is printed for a name, for every name that a collector publishes and that is not refused.
     merged: BTreeMap<Arc<str>, Arc<Family>>,
@@ -75,6 +77,11 @@ impl Store {
     /// The series of a source bear a `source` label from now on, even where no other source runs its collectors here.
     pub fn label(&self, source: &Arc<str>) {
         self.lock().labelled.insert(source.clone());
+    }
+
+    /// The series of a pack bear a `source` label from now on, even where one source alone runs it.
+    pub fn label_pack(&self, pack: &str) {
+        self.lock().labelled_packs.insert(pack.into());
     }
 
     /// A source is read no more: what its collectors published goes.
@@ -150,7 +157,8 @@ impl Store {
         let several = inner.running.iter().chain(inner.collectors.keys()).filter(|other| same(other));
         let several = several.collect::<BTreeSet<_>>().len() > 1;
         for (other, contribution) in inner.collectors.iter_mut().filter(|(other, _)| same(other)) {
-            let is_labelled = several || inner.labelled.contains(&other.source);
+            let is_labelled =
+                several || inner.labelled.contains(&other.source) || inner.labelled_packs.contains(&other.pack);
             if is_labelled != contribution.labelled.is_some() {
                 touched.extend(names(&contribution.families));
                 contribution.labelled = is_labelled.then(|| Arc::new(merge::with_source(contribution, &other.source)));
@@ -268,6 +276,15 @@ mod tests {
         store.withdraw_source("main");
         store.publish(&main, vec![family("x", Kind::Gauge, &[("1", 1.0)])]);
         assert_eq!(printed(&store)[0], "x{a=\"1\"} Number(1.0)", "other settings, other labels");
+    }
+
+    #[test]
+    fn a_pack_of_servers_always_has_the_label_and_no_other_pack_for_it() {
+        let store = Store::new(Arc::new(Metrics::new("1")));
+        store.label_pack("p");
+        store.publish(&CollectorId::new("main", "p", "c"), vec![family("x", Kind::Gauge, &[("1", 1.0)])]);
+        store.publish(&CollectorId::new("main", "q", "c"), vec![family("y", Kind::Gauge, &[("1", 1.0)])]);
+        assert_eq!(printed(&store), ["x{source=\"main\",a=\"1\"} Number(1.0)", "y{a=\"1\"} Number(1.0)"]);
     }
 
     #[test]

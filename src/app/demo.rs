@@ -118,6 +118,7 @@ fn settings(request: &DemoRequest, places: &Places) -> anyhow::Result<Settings> 
         parameters: std::collections::BTreeMap::new(),
         limits: crate::config::Limits::default(),
         web: WebSettings::default(),
+        alerts: crate::config::AlertSettings::default(),
         zero_first: ZERO_FIRST,
         otlp: request.otlp.clone(),
         logs: LogSettings { drains: places.drains.clone(), ..LogSettings::default() },

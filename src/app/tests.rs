@@ -45,6 +45,7 @@ fn a_drain_sees_other_packs_of_its_database() {
             parameters: BTreeMap::new(),
             limits: Limits::default(),
             web: WebSettings::default(),
+            alerts: crate::config::AlertSettings::default(),
             zero_first: Duration::ZERO,
             otlp: OtlpSettings::default(),
             logs: LogSettings { drains: vec![drain], ..LogSettings::default() },

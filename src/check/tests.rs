@@ -140,6 +140,7 @@ fn settings() -> Settings {
         parameters: [("plants".to_owned(), [("tall".to_owned(), 7.0)].into())].into(),
         limits: Limits::default(),
         web: WebSettings::default(),
+        alerts: crate::config::AlertSettings::default(),
         zero_first: std::time::Duration::from_secs(60),
         otlp: crate::config::otlp::from_environment(&otlp).unwrap_or_else(|errors| panic!("{errors}")),
         logs: crate::config::LogSettings::default(),

@@ -41,6 +41,8 @@ pub struct RawConfig {
     pub limits: RawLimits,
     /// The web server.
     pub web: RawWeb,
+    /// What alert rules are told: limits on Rowmetry itself, and where links lead. Limits on the applications are parameters of packs.
+    pub alerts: RawAlerts,
     /// What is sent by OTLP: traces, and metrics where they are to be pushed.
     pub otlp: RawOtlp,
     /// Whose log lines are taken in and counted.
@@ -206,4 +208,37 @@ pub struct RawWeb {
     /// Whether `POST /-/reload` is answered.
     #[schemars(extend("default" = false))]
     pub reload_endpoint: Option<bool>,
+}
+
+/// What the alert rules in `alerts/` are told by metrics, so that nobody edits a rule.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RawAlerts {
+    /// Grafana's URL, which links of alerts to dashboards begin with.
+    #[schemars(extend("default" = "http://localhost:3000"))]
+    pub dashboards: Option<String>,
+    /// The URL of the folder with the runbooks (`docs/apps`), which links of alerts to runbooks begin with.
+    #[schemars(extend("default" = "https://github.com/rowmetry/rowmetry/blob/main/docs/apps"))]
+    pub runbooks: Option<String>,
+    /// A collector is stale when its last success lies back more than so many of its intervals.
+    #[schemars(extend("default" = 5.0))]
+    pub stale_intervals: Option<f64>,
+    /// How long a transaction may stay open in the database, and hold back what is settled.
+    #[schemars(with = "Option<Duration>", extend("default" = "15m"))]
+    pub horizon_lag: Option<String>,
+    /// How old the newest row that was counted may be while more rows wait.
+    #[schemars(with = "Option<Duration>", extend("default" = "15m"))]
+    pub behind: Option<String>,
+    /// Rows of its database that may be counted while a log drain brings no line.
+    #[schemars(extend("default" = 100))]
+    pub drain_silent_rows: Option<u64>,
+    /// The share of a source's budget that may be spent.
+    #[schemars(extend("default" = 0.9))]
+    pub budget_ratio: Option<f64>,
+    /// The share of the queue of spans that may be full.
+    #[schemars(extend("default" = 0.8))]
+    pub queue_ratio: Option<f64>,
+    /// How long an OTLP receiver may have taken nothing of what waits for it.
+    #[schemars(with = "Option<Duration>", extend("default" = "10m"))]
+    pub otlp_age: Option<String>,
 }

@@ -107,6 +107,7 @@ mod tests {
             parameters: Default::default(),
             limits: Limits::default(),
             web: WebSettings::default(),
+            alerts: crate::config::AlertSettings::default(),
             zero_first: std::time::Duration::ZERO,
             otlp: crate::config::OtlpSettings::default(),
             logs: crate::config::LogSettings::default(),

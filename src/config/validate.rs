@@ -2,6 +2,7 @@
 //!
 //! A value is repeated in a message only as the file has it, never as a variable filled it, and never a URL.
 
+mod alerts;
 mod logs;
 mod names;
 mod otlp;
@@ -108,6 +109,7 @@ impl Check<'_> {
                 reload_endpoint: raw.web.reload_endpoint.unwrap_or(web.reload_endpoint),
             },
             zero_first,
+            alerts: self.alerts(&raw.alerts),
             otlp: super::OtlpSettings::default(),
             logs: super::LogSettings::default(),
         }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::collector::SnapshotCollector;
 use crate::config::SourceSettings;
-use crate::pack::{self, Pack, Reads};
+use crate::pack::{self, Pack, Reads, ServerKind};
 use crate::source::keyspace::keys::KeysSettings;
 use crate::source::{Opened, SnapshotQuery, Wanted};
 use crate::store::CollectorId;
@@ -32,6 +32,11 @@ pub(super) fn pack(
     stop: &watch::Receiver<bool>,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
+    // Of servers there are soon several, and what is built on their series must not change its labels with the second. Those
+    // of endpoints bear their target anyway.
+    if pack.common.is_some_and(|kind| kind != ServerKind::Http) {
+        context.store.label_pack(&pack.app);
+    }
     show_parameters(pack, settings, context);
     for definition in &pack.collectors {
         let has_use = !definition.metrics.is_empty() || context.spans.is_some();
@@ -113,6 +118,15 @@ fn driver(
         rested: Duration::ZERO,
         waits: Duration::ZERO,
         whole: Duration::ZERO,
+    }
+}
+
+/// What the packs of this kind of server have for parameters, whether or not one of them applies: an application's own pack may
+/// read the same server and make the same metrics, and alert rules compare them with the same limits.
+pub(super) fn show_server_parameters(settings: &SourceSettings, context: &Context) {
+    let of_its_kind = |pack: &&Arc<Pack>| pack.common.is_some_and(|kind| settings.upstream.is(kind));
+    for pack in context.settings.packs.iter().filter(of_its_kind) {
+        show_parameters(pack, settings, context);
     }
 }
 

@@ -164,6 +164,7 @@ impl Play {
             parameters: Default::default(),
             limits: Limits::default(),
             web: WebSettings::default(),
+            alerts: crate::config::AlertSettings::default(),
             zero_first: Duration::ZERO,
             otlp: crate::config::OtlpSettings::default(),
             logs: crate::config::LogSettings::default(),

@@ -3,6 +3,7 @@
 //! Everybody may count here; nobody may decide by what is counted. Label values are names that the operator or a pack
 //! author chose, or come from a closed list: never from a row.
 
+pub mod alerting;
 pub mod collector;
 pub mod delivery;
 pub mod drain;
@@ -21,6 +22,8 @@ use prometheus::{
     Opts, Registry,
 };
 
+pub use alerting::AlertLimit;
+use alerting::AlertingGauges;
 pub use collector::CollectorMetrics;
 use collector::CollectorVecs;
 use delivery::DeliveryVecs;
@@ -79,6 +82,7 @@ pub struct Metrics {
     series_conflicts: IntCounter,
     family_conflicts: IntCounter,
     connections_refused: IntCounter,
+    alerting: AlertingGauges,
     push: OnceLock<PushMetrics>,
 }
 
@@ -166,6 +170,7 @@ impl Metrics {
                 "rowmetry_http_connections_refused_total",
                 "Connections refused because as many as allowed were open.",
             ),
+            alerting: AlertingGauges::new(&registry),
             push: OnceLock::new(),
             registry,
             watcher,
@@ -268,6 +273,11 @@ impl Metrics {
         if outcome == ReloadOutcome::Ok {
             self.configured(now);
         }
+    }
+
+    /// What alert rules are told was put in force: where links lead, and each limit as its gauge shows it.
+    pub fn alerting(&self, dashboards: &str, runbooks: &str, limit: impl Fn(AlertLimit) -> f64) {
+        self.alerting.configured(dashboards, runbooks, limit);
     }
 
     /// Series were left out of a publication because another collector publishes the same label sets.

@@ -45,6 +45,7 @@ fn settings(drains: Vec<DrainSettings>) -> Settings {
         parameters: Default::default(),
         limits: Limits::default(),
         web: WebSettings::default(),
+        alerts: crate::config::AlertSettings::default(),
         zero_first: Duration::from_secs(60),
         otlp: OtlpSettings::default(),
         logs: LogSettings { drains, ..LogSettings::default() },

@@ -35,6 +35,7 @@ fn settings(sources: Vec<SourceSettings>) -> Settings {
         parameters: BTreeMap::new(),
         limits: Limits::default(),
         web: WebSettings::default(),
+        alerts: crate::config::AlertSettings::default(),
         zero_first: MINUTE,
         otlp: crate::config::OtlpSettings::default(),
         logs: crate::config::LogSettings::default(),

@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use super::*;
 use crate::config::{Budget, Idle, Limits, SourceSettings, Start, WebSettings};
 use crate::pack::System;
+use crate::telemetry::metrics::AlertLimit;
 
 const PACK: &str = "app: plants\ntitle: Plants\nparameters: {budget: {value: 5, help: x, gauge: plants_budget}}\ncollectors:\n  - name: sprouts\n    rows: {table: sprout, key: id, time: at}\n    metrics:\n      - {counter: plants_sprouts_total, help: Sprouts.}\n";
 
@@ -235,6 +236,8 @@ fn the_schema_tells_the_true_defaults() {
     let mut config = defaults(&schema["properties"]);
     config["limits"] = of("RawLimits");
     config["web"] = of("RawWeb");
+    config["alerts"] = of("RawAlerts");
+    assert_eq!(config["alerts"].as_object().map(serde_json::Map::len), Some(9), "{config}");
     config["defaults"] = of("RawReading");
     config["otlp"] = of("RawOtlp");
     config["logs"] = of("RawLogs");
@@ -312,6 +315,32 @@ fn budgets_and_quiet_times_that_cannot_hold_are_told() {
     for wanted in wanted {
         assert!(told.iter().any(|told| told.starts_with(wanted)), "{wanted}\nnot in {told:#?}");
     }
+}
+
+#[test]
+fn what_alert_rules_are_told_is_looked_at() {
+    let source = "sources: [{name: a, url: a.db}]\n";
+    let told = complaints(&format!(
+        "{source}alerts:\n  dashboards: grafana.example\n  runbooks: https://me:secret@wiki.example\n  stale_intervals: 1\n  \
+         horizon_lag: 0s\n  budget_ratio: 90\n  queue_ratio: 0\n  grafana: x\n"
+    ));
+    let wanted = [
+        "c.yaml:3: alerts.dashboards: expected a URL that people can open",
+        "c.yaml:4: alerts.runbooks: expected a URL",
+        "c.yaml:5: alerts.stale_intervals: expected a number of intervals, at least 2",
+        "c.yaml:6: alerts.horizon_lag: expected a length of time above zero",
+        "c.yaml:7: alerts.budget_ratio: expected a share above 0 and at most 1",
+        "c.yaml:8: alerts.queue_ratio: expected a share",
+        "c.yaml:9: alerts.grafana: there is no such key",
+    ];
+    for wanted in wanted {
+        assert!(told.iter().any(|told| told.starts_with(wanted)), "{wanted}\nnot in {told:#?}");
+    }
+    assert!(!told.concat().contains("secret"), "{told:#?}");
+    let alerts = settings(&format!("{source}alerts: {{dashboards: 'https://g.example/', behind: 1m}}\n")).alerts;
+    assert_eq!(alerts.dashboards, "https://g.example");
+    let limits = [AlertLimit::Behind, AlertLimit::HorizonLag, AlertLimit::DrainSilentRows].map(|of| alerts.limit(of));
+    assert_eq!(limits, [60.0, 900.0, 100.0]);
 }
 
 #[test]

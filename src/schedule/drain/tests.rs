@@ -59,6 +59,7 @@ async fn context(state: Arc<Kept>, zero_first: Duration) -> Arc<Context> {
         parameters: BTreeMap::new(),
         limits: Limits::default(),
         web: WebSettings::default(),
+        alerts: crate::config::AlertSettings::default(),
         zero_first,
         otlp: OtlpSettings::default(),
         logs: LogSettings::default(),

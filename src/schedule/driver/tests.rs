@@ -40,6 +40,7 @@ async fn context() -> Arc<Context> {
         parameters: BTreeMap::new(),
         limits: Limits::default(),
         web: WebSettings::default(),
+        alerts: crate::config::AlertSettings::default(),
         zero_first: Duration::ZERO,
         otlp: crate::config::OtlpSettings::default(),
         logs: crate::config::LogSettings::default(),
