@@ -7,7 +7,7 @@ BIN = target/debug/rowmetry
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 
-.PHONY: all build release check advisories test fuzz bench docs demo
+.PHONY: all build release check advisories test fuzz bench docs rules demo
 
 all: check test
 
@@ -78,6 +78,10 @@ docs:
 	$(BIN) docs self-metrics > target/docs/self-metrics.md
 	mv target/docs/config.json target/docs/pack.json docs/schema/
 	mv target/docs/*.md docs/
+
+# The rules of alerts/ as the Prometheus operator reads them; a test fails when the committed ones are stale.
+rules:
+	deploy/kubernetes/rules.sh
 
 demo:
 	$(CARGO) run -- demo
