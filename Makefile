@@ -77,6 +77,11 @@ docs:
 	$(BIN) docs spans > target/docs/spans.md
 	$(BIN) docs self-metrics > target/docs/self-metrics.md
 	mv target/docs/config.json target/docs/pack.json docs/schema/
+	@set -e; for pack in packs/*.yaml; do \
+		pack=$$(basename $$pack .yaml); \
+		$(BIN) docs metrics --pack $$pack > target/docs/part; \
+		sed -i -e '/^<!-- metrics: made/,/^<!-- end -->/{/^<!--/!d}' -e '/^<!-- metrics: made/r target/docs/part' docs/apps/$$pack.md; \
+	done
 	mv target/docs/*.md docs/
 
 # The rules of alerts/ as the Prometheus operator reads them; a test fails when the committed ones are stale.

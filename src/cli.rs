@@ -71,7 +71,7 @@ pub enum Command {
     /// Print a JSON Schema.
     Schema(SchemaKind),
     /// Print a generated page of the manual.
-    Docs(DocsPage),
+    Docs(DocsPage, Option<String>),
     /// Ask a running Rowmetry whether it lives.
     Healthcheck(CommonOptions),
 }
@@ -347,6 +347,9 @@ enum Verb {
     Docs {
         /// Which
         page: DocsPage,
+        /// Only what the page of this pack shows of it (with `metrics`)
+        #[arg(long, value_name = "NAME")]
+        pack: Option<String>,
     },
     /// Ask the Rowmetry that runs here whether it lives; for containers
     Healthcheck(CommonOptions),
@@ -363,7 +366,7 @@ impl From<Cli> for Invocation {
             Some(Verb::Backfill(options)) => Command::Backfill(options),
             Some(Verb::Replay(options)) => Command::Replay(options),
             Some(Verb::Schema { kind }) => Command::Schema(kind),
-            Some(Verb::Docs { page }) => Command::Docs(page),
+            Some(Verb::Docs { page, pack }) => Command::Docs(page, pack),
             Some(Verb::Healthcheck(options)) => Command::Healthcheck(options),
         };
         Invocation { log: cli.log, command }

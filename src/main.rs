@@ -38,12 +38,16 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
     match command {
         Command::Schema(SchemaKind::Config) => print!("{}", reference::config_schema()),
         Command::Schema(SchemaKind::Pack) => print!("{}", reference::pack_schema()),
-        Command::Docs(DocsPage::Configuration) => print!("{}", reference::configuration()),
-        Command::Docs(DocsPage::SelfMetrics) => print!("{}", app::self_metrics()),
-        Command::Docs(DocsPage::Metrics) => {
+        Command::Docs(DocsPage::Configuration, _) => print!("{}", reference::configuration()),
+        Command::Docs(DocsPage::SelfMetrics, _) => print!("{}", app::self_metrics()),
+        Command::Docs(DocsPage::Metrics, Some(name)) => match pack::builtin()?.iter().find(|pack| pack.app == name) {
+            Some(pack) => print!("{}", reference::pack_metrics(pack)),
+            None => return Ok(wrong(&format!("there is no built-in pack `{name}`"))),
+        },
+        Command::Docs(DocsPage::Metrics, None) => {
             print!("{}", reference::metrics(pack::builtin()?.iter().map(|pack| &**pack)));
         }
-        Command::Docs(DocsPage::Spans) => {
+        Command::Docs(DocsPage::Spans, _) => {
             print!("{}", reference::spans(pack::builtin()?.iter().map(|pack| &**pack)));
         }
         Command::Healthcheck(options) => {

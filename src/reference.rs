@@ -46,35 +46,34 @@ pub fn metrics<'p>(packs: impl IntoIterator<Item = &'p Pack>) -> String {
         if let Some(kind) = pack.common {
             let _ = write!(page, "Applies by itself to every {} source.\n\n", kind.as_str());
         }
-        page.push_str("| Metric | Kind | Labels | Meaning | Collector | Reads |\n|---|---|---|---|---|---|\n");
-        for (name, parameter) in &pack.parameters {
-            if let Some(gauge) = &parameter.gauge {
-                let help = format!("{} Parameter `{name}`, {} unless set.", parameter.help.trim(), parameter.value);
-                row(&mut page, [&code(gauge), "gauge", "", &help, "", "the configuration"]);
-            }
-        }
-        for (collector, up) in pack.collectors.iter().filter_map(|of| Some((of, of.up.as_ref()?))) {
-            row(&mut page, [&code(&up.gauge), "gauge", "", &up.help, &code(&collector.name), "whether it answers"]);
-        }
-        for collector in &pack.collectors {
-            for metric in &collector.metrics {
-                let labels: Vec<&str> = metric.labels.iter().map(Label::name).collect();
-                let reads = reads(collector);
-                row(
-                    &mut page,
-                    [
-                        &code(metric.name()),
-                        kind(metric),
-                        &code_list(&labels),
-                        &metric.help,
-                        &code(&collector.name),
-                        &reads,
-                    ],
-                );
-            }
-        }
-        page.push_str(&parameters(pack));
+        page.push_str(&pack_metrics(pack));
     }
+    page
+}
+
+/// The metrics and parameters of one pack, as Markdown without a heading: a part of its own page.
+pub fn pack_metrics(pack: &Pack) -> String {
+    let mut page = "| Metric | Kind | Labels | Meaning | Collector | Reads |\n|---|---|---|---|---|---|\n".to_owned();
+    for (name, parameter) in &pack.parameters {
+        if let Some(gauge) = &parameter.gauge {
+            let help = format!("{} Parameter `{name}`, {} unless set.", parameter.help.trim(), parameter.value);
+            row(&mut page, [&code(gauge), "gauge", "", &help, "", "the configuration"]);
+        }
+    }
+    for (collector, up) in pack.collectors.iter().filter_map(|of| Some((of, of.up.as_ref()?))) {
+        row(&mut page, [&code(&up.gauge), "gauge", "", &up.help, &code(&collector.name), "whether it answers"]);
+    }
+    for collector in &pack.collectors {
+        for metric in &collector.metrics {
+            let labels: Vec<&str> = metric.labels.iter().map(Label::name).collect();
+            let reads = reads(collector);
+            row(
+                &mut page,
+                [&code(metric.name()), kind(metric), &code_list(&labels), &metric.help, &code(&collector.name), &reads],
+            );
+        }
+    }
+    page.push_str(&parameters(pack));
     page
 }
 
@@ -304,6 +303,15 @@ mod tests {
             ("configuration.md", configuration()),
         ] {
             assert!(committed(file) == made, "docs/{file} is stale; run `make docs`");
+        }
+        for pack in packs.iter() {
+            let file = format!("apps/{}.md", pack.app);
+            let page = committed(&file);
+            let part = page
+                .split("<!-- metrics: made by make docs -->\n")
+                .nth(1)
+                .and_then(|rest| rest.split("<!-- end -->").next());
+            assert!(part == Some(&pack_metrics(pack)), "docs/{file} is stale; run `make docs`");
         }
     }
 

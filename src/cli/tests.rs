@@ -37,7 +37,7 @@ fn every_verb_is_understood() {
     let Command::State(state) = command("rowmetry state reset shop/plants --state-dir d") else { panic!("state") };
     assert!(matches!(state.action, StateAction::Reset { id, .. } if id == "shop/plants"));
     assert_eq!(command("rowmetry schema pack"), Command::Schema(SchemaKind::Pack));
-    assert_eq!(command("rowmetry docs metrics"), Command::Docs(DocsPage::Metrics));
+    assert_eq!(command("rowmetry docs metrics"), Command::Docs(DocsPage::Metrics, None));
     assert!(matches!(command("rowmetry healthcheck --listen 127.0.0.1:1"), Command::Healthcheck(_)));
     let window = "--from 2026-01-31 --to 2026-01-31T06:00:00+01:00 --pack shop --pack app/calls";
     let Command::Backfill(backfill) = command(&format!("rowmetry backfill {window} --label job=a=b")) else {
