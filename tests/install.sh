@@ -36,6 +36,8 @@ need pgbouncer pgbouncer pgbouncer /usr/sbin/pgbouncer
 need redis-server redis-server redis-server
 need prometheus prometheus prometheus
 need prometheus-alertmanager prometheus-alertmanager prometheus-alertmanager
+# For systemd-analyze, which reads the unit; nothing of it need run.
+need systemd - systemd-analyze
 need openssl - openssl
 need curl - curl
 if [ "$purpose" = bench ]; then
