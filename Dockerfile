@@ -1,11 +1,11 @@
 # Built with Rust, run on a bare Debian: the image holds the binary, and certificates are in it.
-FROM rust:1.95-slim-trixie AS build
+FROM rust:1.95.0-slim-trixie AS build
 WORKDIR /build
 COPY . .
 RUN cargo build --release --locked --bin rowmetry \
     && install -d -o 65532 -g 65532 /state
 
-FROM debian:trixie-slim
+FROM debian:trixie-20260803-slim
 COPY --from=build /build/target/release/rowmetry /usr/local/bin/rowmetry
 COPY --from=build --chown=65532:65532 /state /var/lib/rowmetry
 # 65532 is nobody in particular: no login, no home, no file but the state.

@@ -7,7 +7,7 @@ BIN = target/debug/rowmetry
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= $(patsubst fuzz/fuzz_targets/%.rs,%,$(wildcard fuzz/fuzz_targets/*.rs))
 
-.PHONY: all build release check advisories test fuzz bench docs screenshots demo
+.PHONY: all build release check advisories test fuzz bench docs rules screenshots demo
 
 all: check test
 
@@ -38,7 +38,7 @@ target/.deny-installed:
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
 	@mkdir -p target && touch $@
 
-# Installs what is missing (Postgres, PgBouncer, Prometheus), then runs every test. None is ever skipped.
+# Installs what is missing (Postgres, Redis, Prometheus, Alertmanager and more), then runs every test. None is ever skipped.
 test:
 	tests/install.sh
 	INSTA_UPDATE=no $(CARGO) test
@@ -83,6 +83,7 @@ docs:
 		sed -i -e '/^<!-- metrics: made/,/^<!-- end -->/{/^<!--/!d}' -e '/^<!-- metrics: made/r target/docs/part' docs/apps/$$pack.md; \
 	done
 	mv target/docs/*.md docs/
+	deploy/kubernetes/rules.sh
 	@set -e; for file in dashboards/*.yaml; do \
 		echo "$(BIN) dashboard $$file"; \
 		$(BIN) dashboard $$file > target/docs/dashboard.json; \
@@ -93,6 +94,10 @@ docs:
 PROMETHEUS ?= http://127.0.0.1:9090
 screenshots: docs
 	tests/look_at_dashboards.py --prometheus $(PROMETHEUS) dashboards/*.json
+
+# The rules of alerts/ as the Prometheus operator reads them; a test fails when the committed ones are stale.
+rules:
+	deploy/kubernetes/rules.sh
 
 demo:
 	$(CARGO) run -- demo

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests run against: a real Postgres, PgBouncer, Redis and Prometheus, and a Python with two parsers
-# and an OTLP receiver.
+# Installs what the tests run against: a real Postgres, PgBouncer, Redis, Prometheus and Alertmanager, Docker Compose as a reader of its
+# file (no Docker is needed), and a Python with two parsers, an OTLP receiver and the schemas of Kubernetes.
 # Quick when everything is there. `tests/install.sh bench` adds what the benches compare with.
 set -eu
 cd "$(dirname "$0")/.."
@@ -35,12 +35,17 @@ need postgresql-client - pg_dump "$(postgres_program pg_dump)"
 need pgbouncer pgbouncer pgbouncer /usr/sbin/pgbouncer
 need redis-server redis-server redis-server
 need prometheus prometheus prometheus
+need prometheus-alertmanager prometheus-alertmanager prometheus-alertmanager
+# For systemd-analyze, which reads the unit; nothing of it need run.
+need systemd - systemd-analyze
 need openssl - openssl
 need curl - curl
 if [ "$purpose" = bench ]; then
     need nginx-light nginx nginx /usr/sbin/nginx
     need wrk - wrk
 fi
+# Docker's own packages bring it as `docker compose`, and cannot stand beside Debian's.
+docker compose version >/dev/null 2>&1 || need docker-compose - docker-compose
 if ! python3 -c 'import venv, ensurepip' >/dev/null 2>&1; then
     missing="$missing python3-venv"
 fi

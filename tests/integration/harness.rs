@@ -1,8 +1,9 @@
-//! The real parts that the tests run against: Postgres, PgBouncer, Redis, Prometheus, and the exporter's own binary.
+//! The real parts that the tests run against: Postgres, PgBouncer, Redis, Prometheus, Alertmanager, and the exporter's own binary.
 //!
 //! Nothing here stands in for a real part but for Upstash, which nobody can install; nothing is skipped when a part is
 //! missing, and nothing is left running or on disk when the tests end, however they end.
 
+pub mod alertmanager;
 pub mod certificates;
 pub mod cluster;
 pub mod exporter;
