@@ -6,6 +6,7 @@ mod counting;
 mod crash;
 mod delivery;
 mod demo;
+mod demo_servers;
 mod drain_reload;
 mod drain_requests;
 mod drains;
