@@ -24,11 +24,13 @@ Examples:
       The same on servers of your own. Only databases named rowmetry_demo_… are made anew there, and of keys only its own.
   rowmetry demo --traffic-only --database-url postgres://… --redis-url redis://… \\
       --drains-to http://rowmetry:9469 --pages-listen 0.0.0.0:9480
-      Traffic for a Rowmetry that runs elsewhere. Databases rowmetry_demo_<app>; endpoints of coding_platform at port 9480,
-      of syncedup at 9481; keys of coding_platform in database 0 of the Redis, of mentor in 1. Log lines are posted to
-      /drains/<app>-logs (kind vercel) and /drains/promptcademy-postgres (kind supabase).
-  rowmetry demo --trouble syncedup/dead_jobs --control 127.0.0.1:9481 --pager-listen 127.0.0.1:9482
-      Something goes wrong, more can be made to, and Alertmanager's pages are shown.";
+      Traffic for a Rowmetry that runs elsewhere, in databases rowmetry_demo_<app>. Of the applications, in the order of their
+      names, each that has endpoints gets a port from 9480 on, and each that has keys a database of the Redis from 0 on;
+      log lines are posted to /drains/<app>-logs (kind vercel) and /drains/<app>-postgres (kind supabase). It prints which.
+  rowmetry demo --trouble list
+      What can be made to go wrong, by its name.
+  rowmetry demo --control 127.0.0.1:9481 --pager-listen 127.0.0.1:9482
+      Things can be made to go wrong, and what Alertmanager sends is shown.";
 
 /// Options of `demo`.
 #[derive(Debug, Clone, PartialEq, Args)]
