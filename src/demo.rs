@@ -5,17 +5,21 @@
 //! make the same rows. Nothing here reads anything for metrics, and nothing but the demo uses it.
 
 mod away;
+mod control;
 mod database;
 mod drain;
 mod draw;
+mod http;
 mod key_server;
 mod key_store;
 mod key_writer;
 mod life;
 mod page_server;
+mod pager;
 mod resp;
 mod script;
 mod timetable;
+mod trouble;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -28,11 +32,14 @@ use crate::config::DrainSettings;
 use crate::family::Micros;
 use crate::pack::System;
 use away::Away;
+pub use control::Control;
 use database::Database;
 use drain::Receiver;
 use key_server::Kept;
 use life::{Life, Offsets};
+pub use pager::Pager;
 use secrecy::SecretString;
+pub use trouble::{TroubleState, Troubles};
 
 /// How often what is due is written, so rows lie in the table at most so long after their time.
 const STEP: Duration = Duration::from_millis(200);
@@ -71,8 +78,10 @@ pub enum DemoError {
         source: sqlx::Error,
     },
     /// The database could not be made on the server that was given.
-    #[error("the demo cannot make its database {name}; see that the role of --database-url may log in and make databases (CREATEDB), and owns \
-        one of this name that is there already")]
+    #[error(
+        "the demo cannot make its database {name}; see that the role of --database-url may log in and make databases (CREATEDB), and owns \
+        one of this name that is there already"
+    )]
     Create {
         /// Its name.
         name: String,
@@ -87,8 +96,18 @@ pub enum DemoError {
         /// What is wrong.
         reason: String,
     },
+    /// The address of a desk could not be listened at.
+    #[error("{option} cannot be listened at; see that its port is free")]
+    Desk {
+        /// The option that names it.
+        option: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A port could not be listened at.
-    #[error("the demo's {app} finds no port to answer at; see that the loopback interface is up, and the ports of --pages-listen free")]
+    #[error(
+        "the demo's {app} finds no port to answer at; see that the loopback interface is up, and the ports of --pages-listen free"
+    )]
     Listen {
         /// Which application.
         app: String,
@@ -160,6 +179,7 @@ struct Ground {
     clock: Clock,
     kept: Kept,
     servers: Servers,
+    troubles: Troubles,
 }
 
 /// Where the demo's applications can be read, each list in the order of their names.
@@ -186,6 +206,18 @@ pub struct Place {
     pub url: String,
 }
 
+/// Everything that can be made to go wrong. None of it is under way, and nobody does it.
+///
+/// # Errors
+/// When a script is wrong, which a test rules out.
+pub fn known_troubles() -> Result<Troubles, DemoError> {
+    let troubles = Troubles::default();
+    for script in script::builtin(System::Sqlite)? {
+        troubles.know(&script);
+    }
+    Ok(troubles)
+}
+
 /// Applications with a history, and the traffic that is to come.
 pub struct Traffic {
     lives: Vec<Life>,
@@ -193,6 +225,7 @@ pub struct Traffic {
     progress: Arc<Progress>,
     drains_at: Option<Receiver>,
     system: System,
+    troubles: Troubles,
 }
 
 /// Begins the life of one of the scripts; again from the beginning when its server goes away meanwhile.
@@ -218,7 +251,8 @@ impl Traffic {
     /// When the folder cannot be written, a database not be made, or a port not be listened at.
     pub async fn prepare_with(folder: &Path, seed: u64, clock: Clock, servers: Servers) -> Result<Self, DemoError> {
         let kept = Kept::ByWhatIsInstalled;
-        Traffic::prepare_on(Ground { folder: folder.to_owned(), seed, clock, kept, servers }).await
+        let troubles = Troubles::default();
+        Traffic::prepare_on(Ground { folder: folder.to_owned(), seed, clock, kept, servers, troubles }).await
     }
 
     /// Makes everything in a folder and on loopback.
@@ -239,7 +273,14 @@ impl Traffic {
         }
         // At once: a server works on several databases at a time.
         let lives = futures_util::future::join_all(begun).await.into_iter().collect::<Result<_, _>>()?;
-        Ok(Traffic { lives, clock: ground.clock, progress: Arc::default(), drains_at: None, system })
+        Ok(Traffic {
+            lives,
+            clock: ground.clock,
+            progress: Arc::default(),
+            drains_at: None,
+            system,
+            troubles: ground.troubles,
+        })
     }
 
     /// Where everything can be read.
@@ -282,6 +323,11 @@ impl Traffic {
             ("http", Some(_), _) => Err(wrong("drains have paths of their own; write http://host:9469 alone")),
             _ => Err(wrong("log lines are posted without TLS alone; write http://host:9469")),
         }
+    }
+
+    /// What can be made to go wrong.
+    pub fn troubles(&self) -> Troubles {
+        self.troubles.clone()
     }
 
     /// Counts that go on while the traffic runs.

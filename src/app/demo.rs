@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::config::{LogSettings, OtlpSettings, Settings, SourceSettings, Start, Upstream, WebSettings};
-use crate::demo::{Place, Places, Progress, Servers, Traffic, TrafficSummary};
+use crate::demo::{self, Control, Pager, Place, Places, Progress, Servers, Traffic, TrafficSummary};
 use crate::pack::{self, Pack, System};
 use crate::schedule::clock;
 use crate::telemetry::State;
@@ -48,6 +48,12 @@ pub struct DemoRequest {
     pub servers: Servers,
     /// Make traffic alone; where log lines are posted, if anywhere.
     pub traffic_only: Option<TrafficOnly>,
+    /// What goes wrong from the beginning, as `app/name`; `list` prints what there is.
+    pub troubles: Vec<String>,
+    /// Where troubles are switched on and off.
+    pub control: Option<std::net::SocketAddr>,
+    /// Where pages of Alertmanager are taken and shown, and the token that their sender needs.
+    pub pager: Option<(std::net::SocketAddr, Option<SecretString>)>,
     /// What is sent by OTLP.
     pub otlp: OtlpSettings,
 }
@@ -67,6 +73,14 @@ pub const DRAIN_SECRET: &str = "rowmetry-demo-drains";
 /// # Errors
 /// When the temporary database cannot be made or the address cannot be listened at.
 pub async fn demo(request: DemoRequest, own_spans: Option<&OwnSpans>) -> anyhow::Result<()> {
+    let known = demo::known_troubles()?;
+    if request.troubles.iter().any(|name| name == "list") {
+        say(known.described().trim_end());
+        return Ok(());
+    }
+    if let Some(name) = request.troubles.iter().find(|name| known.get(name).is_none()) {
+        anyhow::bail!("there is no trouble `{name}`; there are:\n{}", known.described());
+    }
     let folder =
         tempfile::Builder::new().prefix("rowmetry-demo-").tempdir().context("cannot make a temporary folder")?;
     let mut stop = Stop::listen()?;
@@ -74,16 +88,35 @@ pub async fn demo(request: DemoRequest, own_spans: Option<&OwnSpans>) -> anyhow:
     if request.traffic_only.is_some() {
         servers.drain_secret.get_or_insert_with(|| SecretString::from(DRAIN_SECRET.to_owned()));
     }
+    let pager = match &request.pager {
+        Some((address, token)) => Some(Pager::open(*address, token.clone(), Arc::new(clock::now)).await?),
+        None => None,
+    };
     let prepare = Traffic::prepare_with(folder.path(), request.seed, Arc::new(clock::now), servers);
     let mut traffic = tokio::select! {
         prepared = prepare => prepared?,
         () = stop.told() => return Ok(()),
     };
+    let troubles = traffic.troubles();
+    request.troubles.iter().for_each(|name| {
+        troubles.want(name, true);
+    });
+    let control = match request.control {
+        Some(address) => Some(Control::open(address, troubles).await?),
+        None => None,
+    };
+    let mut desks = String::new();
+    if let Some(control) = &control {
+        desks += &format!("  troubles     http://{}/troubles\n", control.address());
+    }
+    if let Some(pager) = &pager {
+        desks += &format!("  pager        http://{}/\n", pager.address());
+    }
     if let Some(only) = &request.traffic_only {
         if let Some(url) = &only.drains_to {
             traffic.deliver_to_url(url)?;
         }
-        return make_traffic(&request, traffic, stop).await;
+        return make_traffic(&request, traffic, &desks, stop).await;
     }
     let progress = traffic.progress();
     let app = App::start(settings(&request, &traffic.places())?, own_spans).await?;
@@ -94,7 +127,7 @@ pub async fn demo(request: DemoRequest, own_spans: Option<&OwnSpans>) -> anyhow:
         "\n  Rowmetry's demo: made-up applications live in embedded databases, and these are their true metrics.\n\n\
          \x20 front page   http://{address}/\n\
          \x20 metrics      http://{address}/metrics\n\
-         \x20 ready        http://{address}/readyz\n\n\
+         \x20 ready        http://{address}/readyz\n{desks}\n\
          \x20 seed {}, about {} rows a second; {}\n",
         request.seed,
         request.rate,
@@ -137,9 +170,11 @@ pub async fn demo(request: DemoRequest, own_spans: Option<&OwnSpans>) -> anyhow:
 }
 
 /// Lets the traffic run for somebody else to read.
-async fn make_traffic(request: &DemoRequest, traffic: Traffic, mut stop: Stop) -> anyhow::Result<()> {
+async fn make_traffic(request: &DemoRequest, traffic: Traffic, desks: &str, mut stop: Stop) -> anyhow::Result<()> {
     let places = traffic.places();
-    say("\n  Rowmetry's demo: made-up applications live on the servers that were given, and another Rowmetry reads them.\n");
+    say(
+        "\n  Rowmetry's demo: made-up applications live on the servers that were given, and another Rowmetry reads them.\n",
+    );
     for (kind, places) in [("database", &places.databases), ("keys", &places.redis), ("endpoints", &places.web)] {
         for place in places {
             say(&format!("  {:<16} {kind:<10} {}", place.app, without_password(&place.url)));
@@ -149,6 +184,7 @@ async fn make_traffic(request: &DemoRequest, traffic: Traffic, mut stop: Stop) -
         let app = drain.database.as_deref().unwrap_or_default();
         say(&format!("  {app:<16} {:<10} {} ({})", "drain", drain.path, drain.kind.as_str()));
     }
+    say(desks);
     let rate = f64::from(request.rate) / traffic.events_per_second().max(f64::MIN_POSITIVE);
     let over = async {
         match request.duration {

@@ -1,5 +1,7 @@
 //! The page of the manual about Rowmetry's own metrics, made from the metrics themselves.
 
+use std::collections::BTreeMap;
+
 use crate::exposition::own;
 use crate::reference;
 use crate::telemetry::metrics::{Metrics, OwnSpans, RequestOutcome};
@@ -29,6 +31,9 @@ pub fn self_metrics() -> String {
     collector.indexed(true);
     collector.audited(0, 0, 0, 0.0);
     collector.series("metric", 0);
+    collector.overflow("metric", 0);
+    collector.scanned(0, 0, 0.0, false);
+    collector.spans(0, &BTreeMap::new());
     let drain = metrics.drain("source", true);
     drain.last_line(0.0);
     drain.rows_since_last_line(0);

@@ -24,9 +24,13 @@ Examples:
       The same on servers of your own. Only databases named rowmetry_demo_… are made anew there, and of keys only its own.
   rowmetry demo --traffic-only --database-url postgres://… --redis-url redis://… \\
       --drains-to http://rowmetry:9469 --pages-listen 0.0.0.0:9480
-      Traffic for a Rowmetry that runs elsewhere. Databases rowmetry_demo_<app>; endpoints of coding_platform at port 9480,
-      of syncedup at 9481; keys of coding_platform in database 0 of the Redis, of mentor in 1. Log lines are posted to
-      /drains/<app>-logs (kind vercel) and /drains/promptcademy-postgres (kind supabase).";
+      Traffic for a Rowmetry that runs elsewhere, in databases rowmetry_demo_<app>. Of the applications, in the order of their
+      names, each that has endpoints gets a port from 9480 on, and each that has keys a database of the Redis from 0 on;
+      log lines are posted to /drains/<app>-logs (kind vercel) and /drains/<app>-postgres (kind supabase). It prints which.
+  rowmetry demo --trouble list
+      What can be made to go wrong, by its name.
+  rowmetry demo --control 127.0.0.1:9481 --pager-listen 127.0.0.1:9482
+      Things can be made to go wrong, and what Alertmanager sends is shown.";
 
 /// Options of `demo`.
 #[derive(Debug, Clone, PartialEq, Args)]
@@ -46,6 +50,9 @@ pub struct DemoOptions {
     /// What the applications live on.
     #[command(flatten)]
     pub servers: ServerOptions,
+    /// What goes wrong.
+    #[command(flatten)]
+    pub troubles: TroubleOptions,
 }
 
 /// Servers of one's own.
@@ -72,13 +79,32 @@ pub struct ServerOptions {
     pub drain_secret_file: Option<PathBuf>,
 }
 
+/// What goes wrong, and who is told.
+#[derive(Debug, Clone, PartialEq, Default, Args)]
+#[command(next_help_heading = "Troubles and alerts")]
+pub struct TroubleOptions {
+    /// Let this go wrong from the beginning; may be given several times. `list` prints what there is
+    #[arg(long, value_name = "APP/NAME")]
+    pub trouble: Vec<String>,
+    /// Switch troubles on and off here: GET /troubles, POST and DELETE /troubles/APP/NAME
+    #[arg(long, value_name = "ADDR")]
+    pub control: Option<SocketAddr>,
+    /// Take what Alertmanager sends to webhooks (/page, /chat) and to Slack (/slack), and show it, here
+    #[arg(long, value_name = "ADDR")]
+    pub pager_listen: Option<SocketAddr>,
+    /// File with the bearer token that senders to the pager need
+    #[arg(long, value_name = "FILE", requires = "pager_listen")]
+    pub pager_token_file: Option<PathBuf>,
+}
+
 impl DemoOptions {
     /// What is asked for.
     ///
     /// # Errors
     /// When a file with a secret cannot be read, or holds none.
     pub fn request(&self, otlp: OtlpSettings) -> anyhow::Result<DemoRequest> {
-        let servers = &self.servers;
+        let (servers, troubles) = (&self.servers, &self.troubles);
+        let token = troubles.pager_token_file.as_deref().map(secret_in).transpose()?;
         let secret = |url: &String| SecretString::from(url.clone());
         Ok(DemoRequest {
             listen: self.listen,
@@ -92,6 +118,9 @@ impl DemoOptions {
                 drain_secret: servers.drain_secret_file.as_deref().map(secret_in).transpose()?,
             },
             traffic_only: servers.traffic_only.then(|| TrafficOnly { drains_to: servers.drains_to.clone() }),
+            troubles: troubles.trouble.clone(),
+            control: troubles.control,
+            pager: troubles.pager_listen.map(|address| (address, token)),
             otlp,
         })
     }

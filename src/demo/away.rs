@@ -29,7 +29,7 @@ impl Away {
     /// It did not answer.
     pub(super) fn is_away(&mut self, reason: &dyn std::fmt::Display) {
         if self.next_look.is_none() {
-            tracing::warn!(server = self.name, %reason, "the demo's traffic waits until it answers");
+            tracing::warn!(server = self.name, %reason, "it does not answer, and the demo waits until it does");
         }
         self.next_look = Some(Instant::now() + LOOK_EVERY);
     }
@@ -37,7 +37,7 @@ impl Away {
     /// It answered.
     pub(super) fn is_back(&mut self) {
         if self.next_look.take().is_some() {
-            tracing::info!(server = self.name, "it answers, and the demo's traffic goes on");
+            tracing::info!(server = self.name, "it answers again, and the demo goes on");
         }
     }
 }

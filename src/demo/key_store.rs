@@ -29,6 +29,7 @@ pub(super) struct Given {
     target: Target,
     register: String,
     writer: Option<KeyWriter>,
+    is_cleared: bool,
     server: Away,
 }
 
@@ -61,7 +62,13 @@ impl KeyStore {
     pub(super) fn given(url: &SecretString, app: &str, offset: u32) -> Result<Self, DemoError> {
         let target = Target::read(url, offset)?;
         let server = Away::new(format!("keys of {app}"));
-        Ok(KeyStore::Given(Box::new(Given { target, register: format!("{REGISTER}{app}"), writer: None, server })))
+        Ok(KeyStore::Given(Box::new(Given {
+            target,
+            register: format!("{REGISTER}{app}"),
+            writer: None,
+            is_cleared: false,
+            server,
+        })))
     }
 
     /// Where the keys are, as a source's `url`.
@@ -111,14 +118,17 @@ impl Given {
     }
 
     async fn try_to(&mut self, how: Use, rows: &[KeyRow]) -> io::Result<()> {
-        let Given { target, register, writer, .. } = self;
+        let Given { target, register, writer, is_cleared, .. } = self;
         let writer = match writer {
             Some(writer) => writer,
             None => {
                 let (user, password) = (&target.user, &target.password);
                 let connected = KeyWriter::connect_to(&target.host, target.port, user, password, target.database);
                 let mut connected = connected.await?;
-                connected.forget_all(register).await?;
+                if !*is_cleared {
+                    connected.forget_all(register).await?;
+                    *is_cleared = true;
+                }
                 writer.insert(connected)
             }
         };

@@ -14,6 +14,7 @@ use super::key_writer::{KeyRow, Use};
 use super::page_server::{Page, PageServer};
 use super::script::{Action, Effect, Script, Statement};
 use super::timetable::{First, Timetable};
+use super::trouble::OwnTroubles;
 use super::{DemoError, Ground, Progress};
 use crate::config::DrainSettings;
 use crate::family::Micros;
@@ -30,6 +31,7 @@ pub(super) struct Life {
     actions: Vec<Action>,
     timetable: Timetable,
     lots: Lots,
+    troubles: OwnTroubles,
     world: World,
 }
 
@@ -91,7 +93,8 @@ impl Life {
         world.database.commit().await?;
         actions.extend(script.outward);
         let timetable = Timetable::new(&actions, now, 1.0, First::Soon, &mut lots);
-        Ok(Life { app: script.app, actions, timetable, lots, world })
+        let troubles = OwnTroubles::new(&script.app, script.troubles, &ground.troubles, ground.seed);
+        Ok(Life { app: script.app, actions, timetable, lots, troubles, world })
     }
 
     /// The application's name.
@@ -150,14 +153,42 @@ impl Life {
         self.timetable.leave_out_before(now - CATCH_UP.as_micros() as Micros);
         while events < EVENTS_A_TRANSACTION {
             let Some((index, at)) = self.timetable.next_until(now, &self.actions, rate, &mut self.lots) else { break };
+            let action = &self.actions[index];
+            if self.troubles.stop(&action.name) {
+                continue;
+            }
             if events == 0 {
                 self.world.database.begin().await?;
             }
-            self.world.perform(&self.actions[index], at, &mut self.lots, progress).await?;
+            self.world.perform(action, at, &mut self.lots, progress).await?;
             events += 1;
         }
-        if events > 0 {
-            self.world.database.commit().await?;
+        events += self.make_trouble(now, events > 0, progress).await?;
+        Ok(events)
+    }
+
+    /// Does what the troubles that are wanted do, mends those that are not wanted any more, and ends the transaction.
+    async fn make_trouble(&mut self, now: Micros, has_begun: bool, progress: &Progress) -> Result<usize, DemoError> {
+        let Life { troubles, world, .. } = self;
+        let (mut events, mut mended) = (0, Vec::new());
+        for (at, action, values) in troubles.due(now) {
+            if !has_begun && events == 0 {
+                world.database.begin().await?;
+            }
+            world.perform_with(action, at, &values, progress).await?;
+            events += 1;
+        }
+        for (name, action, values) in troubles.to_be_mended(now) {
+            if !has_begun && events == 0 {
+                world.database.begin().await?;
+            }
+            world.perform_with(action, now, &values, progress).await?;
+            events += 1;
+            mended.push(name);
+        }
+        if has_begun || events > 0 {
+            world.database.commit().await?;
+            troubles.written(&mended);
         }
         Ok(events)
     }
@@ -176,7 +207,7 @@ impl Life {
 
 impl World {
     async fn open(script: &Script, ground: &Ground, offsets: Offsets) -> Result<Self, DemoError> {
-        let Ground { folder, seed, clock, kept, servers } = ground;
+        let Ground { folder, seed, clock, kept, servers, .. } = ground;
         let has = |wanted: fn(&Effect) -> bool| script.outward.iter().any(|action| wanted(&action.effect));
         let listen = |source| DemoError::Listen { app: script.app.clone(), source };
         let database = Database::create(script, folder, servers.database_url.as_ref()).await?;
@@ -223,16 +254,26 @@ impl World {
         progress: &Progress,
     ) -> Result<(), DemoError> {
         let values = action.draw(at, lots);
+        self.perform_with(action, at, &values, progress).await
+    }
+
+    async fn perform_with(
+        &mut self,
+        action: &Action,
+        at: Micros,
+        values: &[Value],
+        progress: &Progress,
+    ) -> Result<(), DemoError> {
         match &action.effect {
             Effect::Write(statements) => {
                 for statement in statements {
-                    progress.add(self.database.write(&action.name, statement, &values).await?);
+                    progress.add(self.database.write(&action.name, statement, values).await?);
                 }
                 Ok(())
             }
-            Effect::Keys(how, question) => self.use_keys(&action.name, *how, question, &values).await,
-            Effect::Page(path, question) => self.put_page(&action.name, path, question, &values).await,
-            Effect::Lines(writer, question) => self.write_lines(&action.name, *writer, question, &values, at).await,
+            Effect::Keys(how, question) => self.use_keys(&action.name, *how, question, values).await,
+            Effect::Page(path, question) => self.put_page(&action.name, path, question, values).await,
+            Effect::Lines(writer, question) => self.write_lines(&action.name, *writer, question, values, at).await,
         }
     }
 

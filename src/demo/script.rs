@@ -27,6 +27,23 @@ pub(super) struct Script {
     pub(super) actions: Vec<Action>,
     /// What is seen elsewhere: keys, pages and log lines. It has no history, and its own pace whatever the rate.
     pub(super) outward: Vec<Action>,
+    /// What can be made to go wrong.
+    pub(super) troubles: Vec<Trouble>,
+}
+
+/// Something that goes wrong from when it is asked for until it is mended.
+pub(super) struct Trouble {
+    pub(super) name: String,
+    /// What goes wrong, for people.
+    pub(super) about: String,
+    /// Alerts that it is to set off.
+    pub(super) alerts: Vec<String>,
+    /// Names of actions, and paths of pages, that rest meanwhile.
+    pub(super) stops: Vec<String>,
+    /// What happens meanwhile.
+    pub(super) actions: Vec<Action>,
+    /// What undoes it.
+    pub(super) mend: Action,
 }
 
 /// How far back the history goes and how much happens in it.

@@ -15,7 +15,14 @@ const SECOND: Micros = 1_000_000;
 const CATCH_UP_SECONDS: f64 = 600.0;
 
 fn ground(folder: &Path, seed: u64, clock: Clock) -> Ground {
-    Ground { folder: folder.to_owned(), seed, clock, kept: Kept::Within, servers: Servers::default() }
+    Ground {
+        folder: folder.to_owned(),
+        seed,
+        clock,
+        kept: Kept::Within,
+        servers: Servers::default(),
+        troubles: Troubles::default(),
+    }
 }
 
 async fn traffic(folder: &Path, seed: u64) -> Traffic {
@@ -283,8 +290,16 @@ async fn an_application_lives_as_it_would_alone() {
     let script = script::builtin(System::Sqlite).expect("the demo's scripts are right").pop().expect("there is one");
     let app = format!("{}.", script.app);
     let clock: Clock = Arc::new(|| START);
-    let life = Life::begin(script, &ground(folders[1].path(), 6, clock.clone()), Offsets::default()).await.expect("it runs");
-    let mut alone = Traffic { lives: vec![life], clock, progress: Arc::default(), drains_at: None, system: System::Sqlite };
+    let life =
+        Life::begin(script, &ground(folders[1].path(), 6, clock.clone()), Offsets::default()).await.expect("it runs");
+    let mut alone = Traffic {
+        lives: vec![life],
+        clock,
+        progress: Arc::default(),
+        drains_at: None,
+        system: System::Sqlite,
+        troubles: Troubles::default(),
+    };
     let_pass(&mut alone, 10).await;
     let all = everything(&mut together).await;
     let of_the_app: Vec<&String> = all.iter().filter(|row| row.starts_with(&app)).collect();

@@ -19,6 +19,8 @@ const HOUR: f64 = 3600e6;
 /// When an action happens for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum First {
+    /// At once.
+    Now,
     /// Within seconds, however rare it is, so that a demo shows everything soon.
     Soon,
     /// At any moment of its first round.
@@ -35,7 +37,11 @@ impl Timetable {
     pub(super) fn new(actions: &[Action], start: Micros, rate: f64, when: First, lots: &mut Lots) -> Self {
         let first = |action: &Action, lots: &mut Lots| {
             let every = action.every_micros() / action.rate(rate);
-            let within = if when == First::Soon { every.min(FIRST_WITHIN) } else { every };
+            let within = match when {
+                First::Now => 0.0,
+                First::Soon => every.min(FIRST_WITHIN),
+                First::InItsTime => every,
+            };
             start + (within * lots.unit()) as Micros
         };
         Timetable { due: actions.iter().map(|action| first(action, lots)).collect() }

@@ -7,6 +7,7 @@ mod counting;
 mod crash;
 mod delivery;
 mod demo;
+mod demo_servers;
 mod deployment;
 mod drain_reload;
 mod drain_requests;

@@ -28,6 +28,11 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// What SQLite's functions do, in a schema of its own.
 const FUNCTIONS: &str = include_str!("functions.sql");
 
+/// Statistics of statements, where the server gathers them and the role may show them; else there are none.
+const STATEMENTS: &str = "do $$ begin
+    if current_setting('shared_preload_libraries') like '%pg_stat_statements%' then create extension pg_stat_statements; end if;
+  exception when others then null; end $$";
+
 /// Enumerations take texts, as columns of SQLite do.
 const ENUMERATIONS: &str = "do $$ declare kind regtype; begin
     for kind in select oid::regtype from pg_type where typtype = 'e' loop
@@ -95,11 +100,14 @@ impl PostgresDatabase {
 
     /// Whether what failed passes by waiting. The connection is given up then.
     pub(super) fn waits_after(&mut self, error: &DemoError) -> bool {
-        if passes(error) {
-            self.connection = None;
-            self.server.is_away(error);
+        match error {
+            DemoError::Statement { source, .. } if is_passing(source) => {
+                self.connection = None;
+                self.server.is_away(source);
+                true
+            }
+            _ => false,
         }
-        passes(error)
     }
 
     /// Makes the tables.
@@ -184,6 +192,7 @@ async fn make(options: &PgConnectOptions, own: &PgConnectOptions, name: &str) ->
     let _ = connection.close().await;
     let mut connection = connect(own).await?;
     run(&mut connection, FUNCTIONS).await?;
+    run(&mut connection, STATEMENTS).await?;
     Ok(connection)
 }
 
@@ -199,10 +208,7 @@ async fn run(connection: &mut PgConnection, sql: &str) -> Result<u64, sqlx::Erro
     in_time(ANSWER_WITHIN, done).await.map(|done| done.rows_affected())
 }
 
-async fn in_time<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
+async fn in_time<T>(limit: Duration, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
     let late = |_| sqlx::Error::Io(std::io::ErrorKind::TimedOut.into());
     tokio::time::timeout(limit, work).await.map_err(late)?
 }
@@ -277,10 +283,8 @@ mod tests {
 
     #[test]
     fn values_stand_in_the_statement() {
-        let statement = Statement {
-            sql: format!("a {0} b {0}, {0}, {0}, {0}", Statement::PLACE),
-            values: vec![1, 0, 2, 3, 4],
-        };
+        let statement =
+            Statement { sql: format!("a {0} b {0}, {0}, {0}, {0}", Statement::PLACE), values: vec![1, 0, 2, 3, 4] };
         let values = [
             Value::Whole(-3),
             Value::Text("it's".into()),
@@ -288,16 +292,14 @@ mod tests {
             Value::Time(1_800_000_000_120_000),
             Value::Real(0.5),
         ];
-        assert_eq!(
-            filled(&statement, &values),
-            "a 'it''s' b (-3), true, timestamp '2027-01-15 08:00:00.120', 0.5"
-        );
+        assert_eq!(filled(&statement, &values), "a 'it''s' b (-3), true, timestamp '2027-01-15 08:00:00.120', 0.5");
     }
 
     #[test]
     fn a_url_names_the_server_and_not_the_database() {
-        let (_, url) = read(&"postgres://a:b@db.example:6432/postgres?sslmode=require".to_owned().into(), "rowmetry_demo_x")
-            .expect("it is right");
+        let (_, url) =
+            read(&"postgres://a:b@db.example:6432/postgres?sslmode=require".to_owned().into(), "rowmetry_demo_x")
+                .expect("it is right");
         assert_eq!(url, "postgres://a:b@db.example:6432/rowmetry_demo_x?sslmode=require");
         for wrong in ["db.example", "mysql://a@b/c"] {
             let error = read(&wrong.to_owned().into(), "x").err().expect("it is wrong").to_string();

@@ -6,7 +6,7 @@ use super::super::resp::wire::Reply;
 use super::super::script;
 use super::*;
 use crate::demo::key_server::Kept;
-use crate::demo::{Clock, Servers};
+use crate::demo::{Clock, Servers, Troubles};
 use crate::pack::{Stream, System};
 use crate::source::logs::LogLine;
 
@@ -21,7 +21,14 @@ async fn lives(folder: &Path, wanted: fn(&Effect) -> bool) -> Vec<Life> {
     for script in script::builtin(System::Sqlite).expect("the demo's scripts are right") {
         if script.outward.iter().any(|action| wanted(&action.effect)) {
             let clock: Clock = Arc::new(|| START);
-            let ground = Ground { folder: folder.to_owned(), seed: 8, clock, kept: Kept::Within, servers: Servers::default() };
+            let ground = Ground {
+                folder: folder.to_owned(),
+                seed: 8,
+                clock,
+                kept: Kept::Within,
+                servers: Servers::default(),
+                troubles: Troubles::default(),
+            };
             lives.push(Life::begin(script, &ground, Offsets::default()).await.expect("it runs"));
         }
     }

@@ -14,7 +14,7 @@ use super::super::DemoError;
 use super::super::drain::Writer;
 use super::super::draw::{Draw, Lists};
 use super::super::key_writer::Use;
-use super::{Action, Burst, Effect, History, Script, Statement, Wanted, dialect};
+use super::{Action, Burst, Effect, History, Script, Statement, Trouble, Wanted, dialect};
 use crate::family::Micros;
 use crate::pack::{System, sql};
 
@@ -68,6 +68,28 @@ struct Written {
     /// What is written to logs.
     #[serde(default)]
     lines: Vec<WrittenLines>,
+    /// What can be made to go wrong, by name.
+    #[serde(default)]
+    troubles: BTreeMap<String, WrittenTrouble>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTrouble {
+    about: String,
+    #[serde(default)]
+    alerts: Vec<String>,
+    #[serde(default)]
+    stops: Vec<String>,
+    #[serde(default)]
+    actions: Vec<WrittenAction>,
+    #[serde(default)]
+    web: Vec<WrittenPage>,
+    #[serde(default)]
+    lines: Vec<WrittenLines>,
+    /// Statements that undo it.
+    #[serde(default)]
+    mend: Vec<WrittenSql>,
 }
 
 #[derive(Deserialize)]
@@ -184,13 +206,24 @@ impl Written {
         let keys = self.resp.into_iter().map(|keys| compiler.keys(keys));
         let pages = self.web.into_iter().map(|page| compiler.page(page));
         let lines = self.lines.into_iter().map(|lines| compiler.lines(lines));
+        let outward = keys.chain(pages).chain(lines).collect::<Result<Vec<Action>, _>>()?;
+        let actions = self.actions.into_iter().map(|action| compiler.action(action)).collect::<Result<Vec<_>, _>>()?;
+        let known = |name: &String| actions.iter().chain(&outward).any(|action| action.name == *name);
+        let troubles = self.troubles.into_iter().map(|(name, trouble)| compiler.trouble(name, trouble));
+        let troubles = troubles.collect::<Result<Vec<Trouble>, _>>()?;
+        for trouble in &troubles {
+            if let Some(stopped) = trouble.stops.iter().find(|name| !known(name)) {
+                return Err(format!("trouble {}: there is no `{stopped}` to stop", trouble.name));
+            }
+        }
         Ok(Script {
             app: self.app,
             schema: if system == System::Postgres { self.schema_postgres } else { self.schema },
             history: History { span: self.history.span.as_micros() as Micros, rate: self.history.rate },
             seed: self.seed.into_iter().map(|action| compiler.action(action)).collect::<Result<_, _>>()?,
-            actions: self.actions.into_iter().map(|action| compiler.action(action)).collect::<Result<_, _>>()?,
-            outward: keys.chain(pages).chain(lines).collect::<Result<_, _>>()?,
+            actions,
+            outward,
+            troubles,
         })
     }
 }
@@ -216,6 +249,28 @@ impl Compiler {
             times: action.times,
             values,
             lists: Arc::clone(&self.lists),
+        })
+    }
+
+    fn trouble(&self, name: String, trouble: WrittenTrouble) -> Result<Trouble, String> {
+        let actions = trouble.actions.into_iter().map(|action| self.action(action));
+        let pages = trouble.web.into_iter().map(|page| self.page(page));
+        let lines = trouble.lines.into_iter().map(|lines| self.lines(lines));
+        let mend = WrittenAction {
+            name: format!("mending {name}"),
+            every: None,
+            times: 1,
+            burst: None,
+            draws: BTreeMap::new(),
+            sql: trouble.mend,
+        };
+        Ok(Trouble {
+            name,
+            about: trouble.about,
+            alerts: trouble.alerts,
+            stops: trouble.stops,
+            actions: actions.chain(pages).chain(lines).collect::<Result<_, _>>()?,
+            mend: self.action(mend)?,
         })
     }
 
@@ -373,6 +428,7 @@ mod tests {
             ("resp: [{name: k, every: 1s, set: '', delete: ''}]", "keys k: they have one of `set`"),
             ("resp: [{name: k, every: 1s, set: 'select :p', draws: {p: {pick: m}}}]", "there is no list `m`"),
             ("web: [{path: /p, sql: 'select :q'}]", "nothing draws `:q`"),
+            ("troubles: {t: {about: x, stops: [y]}}", "trouble t: there is no `y` to stop"),
         ] {
             let error = with(parts).err().expect("it is wrong");
             assert!(error.contains(told), "{error} does not say {told}");

@@ -140,7 +140,8 @@ impl Findings {
         match call.func.name {
             "label_replace" => {
                 let mut labels = vector.unwrap_or_default();
-                if !labels.contains(&text(3)) {
+                // An empty name is that of no label: the replacement is written whatever there is.
+                if !text(3).is_empty() && !labels.contains(&text(3)) {
                     self.complaints.push(format!("label_replace reads {}, which nothing beneath it bears", text(3)));
                 }
                 labels.insert(text(1));

@@ -89,6 +89,22 @@ pub fn rule_files() -> Vec<String> {
     stems("alerts", ".yml").into_iter().filter(|stem| stem != "alertmanager").collect()
 }
 
+/// The stems of the files that test the rules of a file: one of its name, and others that begin with it.
+pub fn rule_test_files(stem: &str) -> Vec<String> {
+    let longer = format!("{stem}_");
+    stems("alerts/tests", ".yml").into_iter().filter(|of| of == stem || of.starts_with(&longer)).collect()
+}
+
+/// The files that test the rules of a file.
+pub fn rule_tests(stem: &str) -> Vec<Value> {
+    let read = |file: String| {
+        let tests = yaml(&format!("alerts/tests/{file}.yml"));
+        assert!(items(&tests["rule_files"]).any(|name| name == &format!("../{stem}.yml")), "alerts/tests/{file}.yml");
+        tests
+    };
+    rule_test_files(stem).into_iter().map(read).collect()
+}
+
 /// Every rule that is shipped.
 pub fn rules() -> (Vec<Recording>, Vec<Alert>) {
     let (mut recordings, mut alerts) = (Vec::new(), Vec::new());
