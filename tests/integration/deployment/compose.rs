@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use serde_json::{Map, Value};
 
 use super::{image_user, read, repository, rule_files, texts, yaml};
+use crate::harness::exporter::BINARY;
 use crate::harness::guard::Folder;
 use crate::harness::program;
 
@@ -172,6 +173,25 @@ fn rowmetry_is_the_image_of_the_dockerfile() {
     assert!(ignored.contains(&"target") && ignored.contains(&".git"), "{ignored:?}");
     for needed in ["Cargo.toml", "Cargo.lock", "build.rs", "src", "packs", "benches"] {
         assert!(!ignored.contains(&needed), "{needed} is needed");
+    }
+}
+
+#[test]
+fn the_traffic_is_asked_for_in_words_that_rowmetry_knows() {
+    let file = composed();
+    let command = texts(&file["services"]["applications"]["command"]).join(" ");
+    let asked: Vec<&str> = command.split_whitespace().filter(|word| word.starts_with("--")).collect();
+    assert!(asked.contains(&"--traffic-only") && asked.len() >= 5, "{command}");
+    let help = Command::new(BINARY).args(["demo", "--help"]).output().expect("it can be started");
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    for option in asked {
+        assert!(
+            help.contains(&format!("{option} ")) || help.contains(&format!("{option}\n")),
+            "no {option} in: {help}"
+        );
+    }
+    for variable in command.split("export ").skip(1).filter_map(|rest| rest.split('=').next()) {
+        assert!(help.contains(variable), "no {variable} in: {help}");
     }
 }
 

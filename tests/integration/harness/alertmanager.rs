@@ -107,7 +107,7 @@ impl Alertmanager {
 
     /// Tells it that alerts are over.
     pub async fn resolve_all(&self, alerts: impl IntoIterator<Item = &BTreeMap<String, String>>) {
-        self.tell(alerts, Some("2001-01-01T00:00:00Z")).await;
+        self.tell(alerts, Some(&jiff::Timestamp::now().to_string())).await;
     }
 
     async fn tell(&self, alerts: impl IntoIterator<Item = &BTreeMap<String, String>>, over: Option<&str>) {
@@ -120,7 +120,6 @@ impl Alertmanager {
                     "runbook_url": "https://runbooks.example/app.md#amiss",
                     "dashboard_url": "https://grafana.example/d/rowmetry-app",
                 },
-                "startsAt": "2000-01-01T00:00:00Z",
                 "generatorURL": "http://prometheus.example/graph",
             });
             if let Some(over) = over {
