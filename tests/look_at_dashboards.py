@@ -230,7 +230,7 @@ class Board:
         except Exception as error:  # A panel that cannot be drawn must not hide the others.
             self.tell(panel, f"cannot be drawn: {error!r}")
             body = f"<p class=none>{html.escape(repr(error))}</p>"
-        info = " <i>ⓘ</i>" if panel.get("description") else ""
+        info = " <i>(i)</i>" if panel.get("description") else ""
         link = " <i>↗</i>" if panel.get("links") else ""
         return f'<div class=panel style="{style}"><h2>{html.escape(panel["title"])}{info}{link}</h2><div class=body>{body}</div></div>'
 
@@ -355,18 +355,18 @@ class Board:
         total = sum(row[0] for row in rows)
         if not total:
             return "<p class=none>all 0</p>"
-        r, angle, out = min(h, w / 2) / 2 - 6, -math.pi / 2, []
+        r, angle, out = (min(h, w / 2) / 2 - 6) / 1.25, -math.pi / 2, []
         if len(rows) > 10:
             self.tell(panel, f"a pie of {len(rows)} parts; nobody can compare them")
         for value, name, hue in rows:
             turn = min(value / total, 0.99999) * 2 * math.pi
             x1, y1, x2, y2 = (f(a) for a in (angle, angle + turn) for f in (math.cos, math.sin))
-            out.append(f'<path d="M{r * x1:.1f},{r * y1:.1f} A{r:.1f},{r:.1f} 0 {int(turn > math.pi)} 1 {r * x2:.1f},{r * y2:.1f}" transform="translate({r + 6},{h / 2})" '
-                       f'stroke="{hue}" stroke-width="{r / 2.2:.0f}" fill=none />')
+            out.append(f'<path d="M{r * x1:.1f},{r * y1:.1f} A{r:.1f},{r:.1f} 0 {int(turn > math.pi)} 1 {r * x2:.1f},{r * y2:.1f}" transform="translate({r * 1.25 + 4:.0f},{h / 2})" '
+                       f'stroke="{hue}" stroke-width="{r / 2:.0f}" fill=none />')
             angle += turn
         legend = "".join(f'<tr><td><span class=dot style="background:{hue}"></span>{html.escape(name)}<td>{html.escape(show(value, field))}<td>{100 * value / total:.0f}%'
                          for value, name, hue in rows)
-        return f'<div class=side><svg width="{2 * r + 30:.0f}" height="{h}">{"".join(out)}</svg><table class=legend>{legend}</table></div>'
+        return f'<div class=side><svg width="{r * 2.5 + 8:.0f}" height="{h}" style="flex:none">{"".join(out)}</svg><table class=legend>{legend}</table></div>'
 
     def legend(self, panel, field, series, h):
         """The legend's HTML and its height."""
@@ -381,8 +381,10 @@ class Board:
                 calcs = [values[-1], max(values), sum(values) / len(values)] if values else [None] * 3
                 cells = "".join(f"<td>{html.escape(show(value, field))}" for value in calcs)
                 rows.append(f'<tr><td><span class=dot style="background:{hue}"></span>{html.escape(name)}{cells}')
-            size = min(h * 0.45, 18 + 18 * len(series))
-            if 18 * len(series) > h * 0.45:
+            beside = options.get("placement") == "right"
+            room = h if beside else h * 0.45
+            size = h if beside else min(room, 18 + 18 * len(series))
+            if 18 * len(series) > room:
                 self.tell(panel, f"a legend of {len(series)} lines scrolls")
             return f'<div style="height:{size:.0f}px;overflow:hidden"><table class=legend>{head}{"".join(rows)}</table></div>', size
         text = "".join(f'<span class=item><span class=dot style="background:{hue}"></span>{html.escape(name)}</span>' for name, _, hue in series)
@@ -442,11 +444,21 @@ class Board:
         series = [(name, points, own or (color(field["color"]["fixedColor"]) if field["color"]["mode"] == "fixed" else PALETTE[i % len(PALETTE)]))
                   for i, (name, points, own) in enumerate(series)]
         legend, below = self.legend(panel, field, series, h)
-        h = h - int(below) - 18
+        beside = panel["options"]["legend"].get("placement") == "right"
+        full = w
+        w, h = (int(w * 0.6), h - 18) if beside else (w, h - int(below) - 18)
         custom = field["custom"]
         stacked, base = custom["stacking"]["mode"] == "normal", {}
         drawn = []
+        dashes = {}
         for name, points, hue in series:
+            set_for = {item["id"]: item["value"] for override in panel["fieldConfig"]["overrides"] if re.search(override["matcher"]["options"].strip("/"), name)
+                       for item in override["properties"]}
+            is_dashed = set_for.get("custom.lineStyle", {}).get("fill") == "dash"
+            if is_dashed:
+                dashes[len(drawn)] = True
+                drawn.append((points, [(t, 0) for t, _ in points], hue))
+                continue
             under = [(t, base.get(t, 0)) for t, _ in points]
             if stacked:
                 points = [(t, v + base.get(t, 0)) for t, v in points if not math.isnan(v)]
@@ -457,7 +469,7 @@ class Board:
         left = 12 + 7 * max(len(show(float(tick), {**field, "mappings": []})) for tick in ticks)
         out = [self.axes(field, place, ticks, w, h, left)]
         step = max(60, self.prometheus.span // 180)
-        for points, under, hue in reversed(drawn):
+        for index, (points, under, hue) in reversed(list(enumerate(drawn))):
             if custom["drawStyle"] == "bars":
                 wide = max(1, (w - left) * step / self.prometheus.span * 0.8)
                 for (t, v), (_, u) in zip(points, under):
@@ -478,6 +490,8 @@ class Board:
                 fill = line + " " + " ".join(f"{x:.1f},{y:.1f}" for x, y in floor)
                 if custom["drawStyle"] == "points" or len(run) == 1:
                     out += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r=2.5 fill="{hue}"/>' for x, y, _ in run]
+                elif index in dashes:
+                    out.append(f'<polyline points="{line}" fill=none stroke="{hue}" stroke-dasharray="10 10"/>')
                 else:
                     out.append(f'<polygon points="{fill}" fill="{hue}" opacity="{custom["fillOpacity"] / 100}"/><polyline points="{line}" fill=none stroke="{hue}"/>')
         if custom["thresholdsStyle"]["mode"] != "off":
@@ -485,7 +499,9 @@ class Board:
                 if ticks[0] <= one["value"] <= ticks[-1]:
                     y = place(one["value"])
                     out.append(f'<line x1="{left}" x2="{w}" y1="{y:.1f}" y2="{y:.1f}" stroke="{color(one["color"])}" stroke-dasharray="8 6"/>')
-        return f'<svg width="{w}" height="{h + 18}">{"".join(out)}</svg>{legend}'
+        if beside:
+            legend = f'<div style="width:{full - w - 10}px">{legend}</div>'
+        return f'<div class={"side" if beside else "below"}><svg width="{w}" height="{h + 18}" style="flex:none">{"".join(out)}</svg>{legend}</div>'
 
     def timeline(self, panel, field, series, w, h):
         left = 10 + 6.5 * max(len(name) for name, _, _ in series)
@@ -571,7 +587,11 @@ class Board:
         for sort in panel["options"].get("sortBy", []):
             field = next((name for name in keep if titles.get(name, name) == sort["displayName"]), None)
             rows.sort(key=lambda row: (row.get(field) is None, row.get(field) if row.get(field) is not None else 0), reverse=sort.get("desc", False))
-        head = "".join(f'<th{self.wide(overrides, titles.get(name, name))}>{html.escape(titles.get(name, name))}' for name in names)
+        head = ""
+        for name in names:
+            side = "right" if any(isinstance(row.get(name), float) for row in rows) else "left"
+            width = overrides.get(titles.get(name, name), {}).get("custom.width")
+            head += f'<th style="text-align:{side};{f"width:{width}px" if width else ""}">{html.escape(titles.get(name, name))}'
         lines = []
         for row in rows:
             cells = []
@@ -586,11 +606,6 @@ class Board:
             lines.append("<tr>" + "".join(cells))
         return f"<table class=data><tr>{head}{''.join(lines)}</table>"
 
-    @staticmethod
-    def wide(overrides, title):
-        width = overrides.get(title, {}).get("custom.width")
-        return f' style="width:{width}px"' if width else ""
-
 
 STYLE = """
 body { background:#111217; color:#ccccdc; font:13px Inter,Helvetica,Arial,sans-serif; margin:12px 16px; width:%dpx }
@@ -598,9 +613,9 @@ h1 { font-size:18px; font-weight:500; margin:4px 0 10px } .bar { margin-bottom:1
 .var { border:1px solid #33353c; border-radius:2px; padding:4px 8px; margin-right:8px; background:#181b1f } .grid { position:relative }
 .panel { position:absolute; background:#181b1f; border:1px solid #25272d; border-radius:2px; overflow:hidden; box-sizing:border-box }
 .panel h2 { font-size:14px; font-weight:500; margin:8px 8px 4px; white-space:nowrap; overflow:hidden; text-overflow:ellipsis } h2 i { color:#7b7f8a; font-size:11px }
-.body { padding:0 8px; overflow:hidden } .row { position:absolute; font-size:16px; font-weight:500; line-height:30px }
+.body { padding:0 8px; overflow:hidden; height:calc(100%% - 36px) } .row { position:absolute; font-size:16px; font-weight:500; line-height:30px }
 .none { text-align:center; color:#8e8e99; margin-top:1em } svg { display:block } svg text { fill:#a0a3ad; font-size:11px }
-.stats { display:flex; justify-content:space-around; align-items:center; text-align:center } .stats b { font-weight:500; display:block } .stats small { color:#ccccdc }
+.stats { height:100%%; display:flex; justify-content:space-around; align-items:center; text-align:center } .stats b { font-weight:500; display:block } .stats small { color:#ccccdc }
 .track { background:#22252b; height:16px } .track div { height:16px } table { border-collapse:collapse; width:100%% } .bars td { padding:1px 4px; white-space:nowrap }
 .value { text-align:right } .dot { display:inline-block; width:12px; height:4px; margin:0 6px 3px 0 } .item { margin-right:14px; white-space:nowrap; font-size:12px }
 .legend td, .legend th { font-size:12px; padding:0 8px; text-align:right; white-space:nowrap } .legend td:first-child { text-align:left } .side { display:flex; align-items:center }

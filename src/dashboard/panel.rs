@@ -13,6 +13,10 @@ const PLUGIN_VERSION: &str = "11.0.0";
 /// Rowmetry reads once a minute unless told otherwise, so a finer step shows nothing more, and `$__rate_interval` must span a few
 /// reads.
 const STEP: &str = "1m";
+/// From this width on a legend that is a table stands beside the lines; it would cover half of them below.
+const WIDE: u32 = 16;
+/// Series that are no measurement but what one is compared with.
+const LIMITS: &str = r"/^(?:\S+ )?limit$/";
 /// Fields that the transformation `reduce` makes of series.
 const REDUCED_NAME: &str = "Field";
 const REDUCED_VALUE: &str = "Last *";
@@ -41,7 +45,7 @@ pub(super) fn panel(panel: &Panel, id: u64, place: Place, runbook: Option<&str>)
         json.insert("interval".into(), json!(STEP));
         json.insert("fieldConfig".into(), json!({"defaults": defaults(panel), "overrides": overrides(panel)}));
     }
-    json.insert("options".into(), options(panel));
+    json.insert("options".into(), options(panel, place.width));
     if panel.kind.has_queries() {
         let targets: Vec<Json> =
             panel.queries.iter().zip('A'..='Z').map(|(query, letter)| target(panel, query, letter)).collect();
@@ -181,8 +185,11 @@ fn custom(panel: &Panel) -> Json {
 
 fn timeseries(panel: &Panel, shown: Json) -> Json {
     let draw = panel.draw.unwrap_or(Draw::Lines);
+    let is_single = matches!(&panel.queries[..], [Query { legend: Some(legend), .. }] if !legend.contains("{{"));
     let (style, fill, line) = match draw {
-        Draw::Lines => ("line", if panel.stack { 35 } else { 10 }, 1),
+        Draw::Lines if panel.stack => ("line", 35, 1),
+        // Where lines cross, what is filled below them is mud.
+        Draw::Lines => ("line", if is_single { 10 } else { 0 }, 1),
         Draw::Bars => ("bars", 80, 0),
         Draw::Points => ("points", 0, 1),
     };
@@ -225,11 +232,27 @@ fn overrides(panel: &Panel) -> Json {
             "matcher": {"id": "byName", "options": REDUCED_NAME},
             "properties": [{"id": "mappings", "value": color_mappings(&panel.colors)}],
         })],
+        Kind::Timeseries if panel.draw.is_none_or(|draw| draw == Draw::Lines) => {
+            std::iter::once(limits()).chain(colors(&panel.colors)).collect()
+        }
         _ => colors(&panel.colors),
     })
 }
 
-fn options(panel: &Panel) -> Json {
+/// A limit is a dashed line that nothing stands upon. The file's own colours come after it.
+fn limits() -> Json {
+    json!({
+        "matcher": {"id": "byRegexp", "options": LIMITS},
+        "properties": [
+            {"id": "color", "value": {"mode": "fixed", "fixedColor": "red"}},
+            {"id": "custom.fillOpacity", "value": 0},
+            {"id": "custom.lineStyle", "value": {"dash": [10, 10], "fill": "dash"}},
+            {"id": "custom.stacking", "value": {"group": "A", "mode": "none"}},
+        ],
+    })
+}
+
+fn options(panel: &Panel, width: u32) -> Json {
     let reduce = json!({"calcs": ["lastNotNull"], "fields": "", "values": false});
     match panel.kind {
         Kind::Stat => json!({
@@ -265,10 +288,10 @@ fn options(panel: &Panel) -> Json {
             "sizing": "auto",
             "valueMode": "color",
         }),
-        Kind::Timeseries => json!({"legend": legend(panel, Legend::List), "tooltip": tooltip("multi", "desc")}),
+        Kind::Timeseries => json!({"legend": legend(panel, Legend::List, width), "tooltip": tooltip("multi", "desc")}),
         Kind::StateTimeline => json!({
             "alignValue": "left",
-            "legend": legend(panel, Legend::Hidden),
+            "legend": legend(panel, Legend::Hidden, width),
             "mergeValues": true,
             "rowHeight": 0.85,
             "showValue": "auto",
@@ -364,13 +387,14 @@ fn heatmap(panel: &Panel) -> Json {
     })
 }
 
-fn legend(panel: &Panel, default: Legend) -> Json {
+fn legend(panel: &Panel, default: Legend, width: u32) -> Json {
     let legend = panel.legend.unwrap_or(default);
-    let calcs: &[&str] = if legend == Legend::Table { &["lastNotNull", "max", "mean"] } else { &[] };
+    let is_table = legend == Legend::Table;
+    let calcs: &[&str] = if is_table { &["lastNotNull", "max", "mean"] } else { &[] };
     json!({
         "calcs": calcs,
-        "displayMode": if legend == Legend::Table { "table" } else { "list" },
-        "placement": "bottom",
+        "displayMode": if is_table { "table" } else { "list" },
+        "placement": if is_table && width >= WIDE { "right" } else { "bottom" },
         "showLegend": legend != Legend::Hidden,
     })
 }
