@@ -31,7 +31,6 @@ pub fn self_metrics() -> String {
     collector.indexed(true);
     collector.audited(0, 0, 0, 0.0);
     collector.series("metric", 0);
-    collector.overflow("metric", 0);
     collector.scanned(0, 0, 0.0, false);
     collector.spans(0, &BTreeMap::new());
     let drain = metrics.drain("source", true);
