@@ -38,6 +38,10 @@ pub struct Dashboard {
     /// In place of `app`: the pack that is common to a kind of server. Its alerts begin with the pack's name.
     #[serde(default)]
     pub pack: Option<String>,
+    /// A pattern of metrics' names, where collectors of several packs make what is shown: the header is about those that do, in place
+    /// of those of `app` or `pack`.
+    #[serde(default)]
+    pub metrics: Option<String>,
     /// What can be chosen, beside the data source and the job.
     #[serde(default)]
     pub variables: Vec<Variable>,

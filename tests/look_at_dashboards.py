@@ -315,7 +315,7 @@ class Board:
             hue = own or shade(value, field, color("blue"))
             label = f'<text x="{cx}" y="{h}" text-anchor=middle font-size=11>{html.escape(name)}</text>' if len(series) > 1 else ""
             each.append(f'<svg width="{room:.0f}" height="{h + 4}">{arc(math.pi, 0, "#2c2f36")}{arc(math.pi, end, hue) if part else ""}<text x="{cx}" y="{cy - 4}" '
-                        f'text-anchor=middle fill="{hue}" font-size="{max(14, r / 3):.0f}">{html.escape(show(value, field))}</text>{label}</svg>')
+                        f'text-anchor=middle fill="{hue}" style="font-size:{max(14, r / 3):.0f}px">{html.escape(show(value, field))}</text>{label}</svg>')
         return "".join(each)
 
     def bars(self, panel, field, series, w, h):
@@ -329,7 +329,7 @@ class Board:
             value = points[-1][1]
             hue = own or shade(value, field, color("blue"))
             part = 0 if math.isnan(value) else 100 * min(1, max(0, value / high))
-            lines.append(f'<tr><td class=name>{html.escape(name)}<td width="60%"><div class=track><div style="width:{part:.1f}%;background:{hue}"></div></div>'
+            lines.append(f'<tr><td class=name>{html.escape(name)}<td width="50%"><div class=track><div style="width:{part:.1f}%;background:{hue}"></div></div>'
                          f'<td class=value style="color:{hue}">{html.escape(show(value, field))}')
         return f"<table class=bars>{''.join(lines)}</table>"
 
@@ -475,7 +475,8 @@ class Board:
                 for (t, v), (_, u) in zip(points, under):
                     if not math.isnan(v):
                         top, bottom = place(v), place(u if stacked else 0)
-                        out.append(f'<rect x="{self.x(t, w, left) - wide / 2:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{max(0, bottom - top):.1f}" fill="{hue}" opacity=.8 />')
+                        begin, end = max(left, self.x(t, w, left) - wide / 2), min(w, self.x(t, w, left) + wide / 2)
+                        out.append(f'<rect x="{begin:.1f}" y="{top:.1f}" width="{end - begin:.1f}" height="{max(0, bottom - top):.1f}" fill="{hue}" opacity=.8 />')
                 continue
             runs, last = [[]], None
             for (t, v), (_, u) in zip(points, under):
@@ -616,7 +617,7 @@ h1 { font-size:18px; font-weight:500; margin:4px 0 10px } .bar { margin-bottom:1
 .body { padding:0 8px; overflow:hidden; height:calc(100%% - 36px) } .row { position:absolute; font-size:16px; font-weight:500; line-height:30px }
 .none { text-align:center; color:#8e8e99; margin-top:1em } svg { display:block } svg text { fill:#a0a3ad; font-size:11px }
 .stats { height:100%%; display:flex; justify-content:space-around; align-items:center; text-align:center } .stats b { font-weight:500; display:block } .stats small { color:#ccccdc }
-.track { background:#22252b; height:16px } .track div { height:16px } table { border-collapse:collapse; width:100%% } .bars td { padding:1px 4px; white-space:nowrap }
+.track { background:#22252b; height:16px } .track div { height:16px } table { border-collapse:collapse; width:100%% } .bars td { padding:1px 4px; white-space:nowrap } .name { max-width:0; width:35%%; overflow:hidden; text-overflow:ellipsis }
 .value { text-align:right } .dot { display:inline-block; width:12px; height:4px; margin:0 6px 3px 0 } .item { margin-right:14px; white-space:nowrap; font-size:12px }
 .legend td, .legend th { font-size:12px; padding:0 8px; text-align:right; white-space:nowrap } .legend td:first-child { text-align:left } .side { display:flex; align-items:center }
 .data th { color:#6e9fff; text-align:left; font-weight:500; padding:6px } .data td { border-top:1px solid #25272d; padding:6px; white-space:nowrap } u { color:#6e9fff; text-decoration:none }

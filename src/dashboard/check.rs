@@ -89,6 +89,9 @@ impl Check<'_> {
                 self.complain(&[], field, "expected a name of small letters, digits and `_`, as the pack has it");
             }
         }
+        if dashboard.metrics.as_deref().is_some_and(|names| regex::Regex::new(names).is_err() || names.contains('"')) {
+            self.complain(&[], "metrics", "expected a regular expression of metrics' names, such as `shop_health_.+`");
+        }
         if dashboard.rows.is_empty() {
             self.complain(&[], "rows", "a dashboard needs a row with a panel");
         }

@@ -28,8 +28,19 @@ pub(super) fn alerts(dashboard: &Dashboard) -> String {
 pub(super) fn panels(dashboard: &Dashboard) -> Vec<Panel> {
     let pack = match (&dashboard.app, &dashboard.pack) {
         (None, None) => return Vec::new(),
+        // Its own dashboard is about all collectors, and where metrics are named, so is the choice among them.
         (None, Some(pack)) if pack == OWN => String::new(),
+        _ if dashboard.metrics.is_some() => String::new(),
         (Some(pack), _) | (None, Some(pack)) => format!(",pack=\"{pack}\""),
+    };
+    let (metric, made) = match &dashboard.metrics {
+        None => (String::new(), String::new()),
+        Some(names) => (
+            format!(",metric=~\"{names}\""),
+            format!(
+                " and on (job, source, pack, collector) rowmetry_metric_series{{job=~\"$job\",metric=~\"{names}\"}}"
+            ),
+        ),
     };
     let alerts = alerts(dashboard);
     let firing = format!("ALERTS{{alertstate=\"firing\",job=~\"$job\"{alerts},severity=~\"critical|warning\"}}");
@@ -46,21 +57,21 @@ pub(super) fn panels(dashboard: &Dashboard) -> Vec<Panel> {
             "Time since the collector that has waited longest was read. It grows to the longest interval and falls again; more means that \
              what stands below is old.",
             "s",
-            format!("time() - min(rowmetry_collector_last_success_timestamp_seconds{{job=~\"$job\"{pack}}})"),
+            format!("time() - min(rowmetry_collector_last_success_timestamp_seconds{{job=~\"$job\"{pack}}}{made})"),
             &[("green", None), ("orange", Some(AGED[0])), ("red", Some(AGED[1]))],
         ),
         stat(
             "Collectors failing",
             "Collectors whose last run failed. Their metrics stand still or are absent; the reason is on Rowmetry's own dashboard.",
             "short",
-            format!("count(rowmetry_collector_up{{job=~\"$job\"{pack}}} == 0) or vector(0)"),
+            format!("count((rowmetry_collector_up{{job=~\"$job\"{pack}}} == 0){made}) or vector(0)"),
             &[("green", None), ("red", Some(1.0))],
         ),
         stat(
             "Series",
             "Series that are made for this dashboard.",
             "short",
-            format!("sum(rowmetry_metric_series{{job=~\"$job\"{pack}}})"),
+            format!("sum(rowmetry_metric_series{{job=~\"$job\"{pack}{metric}}})"),
             &[],
         ),
     ]

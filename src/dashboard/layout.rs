@@ -33,7 +33,29 @@ pub(super) fn places(panels: &[Panel], top: u32) -> (Vec<Place>, u32) {
         skyline[best_x as usize..(best_x + width) as usize].fill(best_y + height);
         places.push(Place { x: best_x, y: best_y, width, height });
     }
-    (places, skyline.into_iter().max().unwrap_or(top))
+    let below = skyline.into_iter().max().unwrap_or(top);
+    grow(panels, &mut places, below);
+    (places, below)
+}
+
+/// Panels whose heights were not said reach down to what stands below them, at most to the double: a low one beside a high one
+/// leaves no hole.
+fn grow(panels: &[Panel], places: &mut [Place], below: u32) {
+    for index in 0..places.len() {
+        let own = places[index];
+        if panels[index].height.is_some() {
+            continue;
+        }
+        let next = places
+            .iter()
+            .filter(|other| {
+                other.y >= own.y + own.height && other.x < own.x + own.width && own.x < other.x + other.width
+            })
+            .map(|other| other.y)
+            .min()
+            .unwrap_or(below);
+        places[index].height = (next - own.y).min(2 * own.height);
+    }
 }
 
 /// Width and height of each panel. A line of equally high panels that leaves columns free is spread over them, as far as their

@@ -97,6 +97,9 @@ fn lines_are_filled_and_high_panels_leave_room_beside_them() {
     let high = (Kind::Timeseries, Some(16), None);
     let low = (Kind::Stat, Some(8), None);
     assert_eq!(sizes(&[high, low, low]), (vec![(0, 0, 16, 8), (16, 0, 8, 4), (16, 4, 8, 4)], 8));
+    assert_eq!(sizes(&[high, low]), (vec![(0, 0, 16, 8), (16, 0, 8, 8)], 8), "it reaches down beside the high one");
+    let said = (Kind::Stat, Some(8), Some(3));
+    assert_eq!(sizes(&[high, said]).0, [(0, 0, 16, 8), (16, 0, 8, 3)]);
 }
 
 #[test]
@@ -125,6 +128,13 @@ fn a_kind_of_server_finds_its_alerts_by_their_names() {
     // Rowmetry's own dashboard is about all collectors.
     let own = super::tests::json(&one_panel(STAT).replace("app: shop", "pack: rowmetry"));
     assert_eq!(panels(&own)[3]["targets"][0]["expr"], "sum(rowmetry_metric_series{job=~\"$job\"})");
+    // Where several packs make the same metrics, those collectors count that do.
+    let by_name = super::tests::json(&one_panel(STAT).replace("app: shop", "pack: health\nmetrics: shop_health_.+"));
+    assert_eq!(
+        panels(&by_name)[2]["targets"][0]["expr"],
+        "count((rowmetry_collector_up{job=~\"$job\"} == 0) and on (job, source, pack, collector) \
+         rowmetry_metric_series{job=~\"$job\",metric=~\"shop_health_.+\"}) or vector(0)"
+    );
     // A board of nothing in particular has no header.
     let none = super::tests::json(&one_panel(STAT).replace("app: shop\n", ""));
     assert_eq!(panels(&none).len(), 1);
