@@ -31,7 +31,12 @@ async fn a_night_of_broken_servers_pages_rightly() {
 async fn rules_are_healthy(stage: &Stage) {
     eventually(PATIENCE, "every rule was evaluated", async || {
         let groups = stage.prometheus.api("/api/v1/rules").await?;
-        let rules: Vec<_> = groups["groups"].as_array().into_iter().flatten().flat_map(|of| of["rules"].as_array().into_iter().flatten()).collect();
+        let rules: Vec<_> = groups["groups"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|of| of["rules"].as_array().into_iter().flatten())
+            .collect();
         let (recordings, alerts) = drift::rules();
         if rules.len() != recordings.len() + alerts.len() {
             return Err(format!("{} of {} rules", rules.len(), recordings.len() + alerts.len()));
@@ -50,8 +55,11 @@ async fn rules_are_healthy(stage: &Stage) {
 async fn panels_have_data(stage: &Stage) {
     let mut waiting: Vec<drift::Query> = drift::boards().iter().flat_map(drift::queries).collect();
     let all = waiting.len();
-    let empty: BTreeSet<String> =
-        waiting.iter().filter(|query| query.may_be_empty).map(|query| format!("{}: {}", query.file, query.panel)).collect();
+    let empty: BTreeSet<String> = waiting
+        .iter()
+        .filter(|query| query.may_be_empty)
+        .map(|query| format!("{}: {}", query.file, query.panel))
+        .collect();
     waiting.retain(|query| !query.may_be_empty);
     eventually(FILLED_WITHIN, "every panel has data", async || {
         let mut left = Vec::new();
@@ -69,7 +77,10 @@ async fn panels_have_data(stage: &Stage) {
         if names.is_empty() { Ok(()) } else { Err(names.join("\n")) }
     })
     .await;
-    println!("{all} queries; without data until something fails:\n{}", empty.into_iter().collect::<Vec<_>>().join("\n"));
+    println!(
+        "{all} queries; without data until something fails:\n{}",
+        empty.into_iter().collect::<Vec<_>>().join("\n")
+    );
 }
 
 /// A panel's expression as Grafana asks it, with everything chosen.

@@ -94,6 +94,11 @@ impl Stage {
         for name in expression::look_at(expr, &self.known).metrics {
             if let Some(whole) = catalogue::whole(&name, &self.catalogue) {
                 used.insert(whole.to_owned());
+                continue;
+            }
+            // A rule that remembers reads itself.
+            if !used.insert(name.clone()) {
+                continue;
             }
             for recording in self.recordings.iter().filter(|recording| recording.record == name) {
                 self.read_by(&recording.expr, used);
@@ -162,7 +167,9 @@ fn alert_complaints(stage: &Stage, runbooks: &BTreeMap<String, Vec<String>>, uid
         let grade = (alert.labels.get("severity").map(String::as_str), alert.labels.get("sev").map(String::as_str));
         if !matches!(
             grade,
-            (Some("critical"), Some("SEV1" | "SEV2")) | (Some("warning"), Some("SEV2" | "SEV3" | "SEV4")) | (Some("info"), Some("SEV4"))
+            (Some("critical"), Some("SEV1" | "SEV2"))
+                | (Some("warning"), Some("SEV2" | "SEV3" | "SEV4"))
+                | (Some("info"), Some("SEV4"))
         ) {
             tell(format!("{grade:?} is no severity"));
         }
@@ -210,7 +217,9 @@ fn alert_complaints(stage: &Stage, runbooks: &BTreeMap<String, Vec<String>>, uid
 
 /// A link of an alert, as every one is written.
 fn link(to: &str, path: &str) -> String {
-    format!("{{{{ with query \"last_over_time(rowmetry_links_info[1d])\" }}}}{{{{ . | first | label \"{to}\" }}}}{{{{ end }}}}/{path}")
+    format!(
+        "{{{{ with query \"last_over_time(rowmetry_links_info[1d])\" }}}}{{{{ . | first | label \"{to}\" }}}}{{{{ end }}}}/{path}"
+    )
 }
 
 /// The names that stand after a word.
@@ -227,9 +236,13 @@ pub fn unlike(stored: &BTreeMap<String, Labels>) -> Vec<String> {
     for (name, labels) in catalogue::known(&catalogue) {
         let Some(whole) = catalogue::whole(&name, &catalogue) else { continue };
         match stored.get(&name) {
-            None if catalogue::is_elsewhere(whole).is_none() => told.push(format!("{name} is in the manual and was never stored")),
+            None if catalogue::is_elsewhere(whole).is_none() => {
+                told.push(format!("{name} is in the manual and was never stored"))
+            }
             None => {}
-            Some(_) if catalogue::is_elsewhere(whole).is_some() => told.push(format!("{name} was stored: it is not elsewhere")),
+            Some(_) if catalogue::is_elsewhere(whole).is_some() => {
+                told.push(format!("{name} was stored: it is not elsewhere"))
+            }
             Some(found) => {
                 let missing: Vec<&String> = labels.difference(found).collect();
                 let unknown: Vec<&String> = found.difference(&labels).collect();
@@ -244,9 +257,14 @@ pub fn unlike(stored: &BTreeMap<String, Labels>) -> Vec<String> {
     }
     let known = catalogue::known(&catalogue);
     let is_known = |name: &String| {
-        known.contains_key(name) || name.starts_with("scrape_") || recordings.iter().any(|rule| rule.record == *name) || name.starts_with("ALERTS")
+        known.contains_key(name)
+            || name.starts_with("scrape_")
+            || recordings.iter().any(|rule| rule.record == *name)
+            || name.starts_with("ALERTS")
     };
-    told.extend(stored.keys().filter(|name| !is_known(name)).map(|name| format!("{name} was stored and is not in the manual")));
+    told.extend(
+        stored.keys().filter(|name| !is_known(name)).map(|name| format!("{name} was stored and is not in the manual")),
+    );
     told
 }
 
@@ -273,10 +291,18 @@ fn every_alert_is_tested_to_fire_and_not_to() {
     for file in files::rule_files() {
         let (mut fires, mut rests) = (BTreeSet::new(), BTreeSet::new());
         let cases = files::rule_tests(&file);
-        for case in cases.iter().flat_map(|tests| files::items(&tests["tests"])).flat_map(|test| files::items(&test["alert_rule_test"])) {
+        for case in cases
+            .iter()
+            .flat_map(|tests| files::items(&tests["tests"]))
+            .flat_map(|test| files::items(&test["alert_rule_test"]))
+        {
             let name = case["alertname"].as_str().unwrap_or_default().to_owned();
             let is_quiet = files::items(&case["exp_alerts"]).next().is_none();
-            if is_quiet { rests.insert(name) } else { fires.insert(name) };
+            if is_quiet {
+                rests.insert(name)
+            } else {
+                fires.insert(name)
+            };
         }
         for alert in stage.alerts.iter().filter(|alert| alert.file == file) {
             for (set, what) in [(&fires, "to fire"), (&rests, "not to fire")] {
@@ -347,7 +373,10 @@ fn dashboards_ask_for_what_there_is() {
             let urls = files::items(&panel["links"]).filter_map(|link| link["url"].as_str());
             for section in urls.filter_map(|url| url.strip_prefix("${runbooks}/")) {
                 if section.contains('#') && !alerts.contains(section) {
-                    told.push(format!("dashboards/{}.yaml: {title} links to {section}, which is no runbook's", board.file));
+                    told.push(format!(
+                        "dashboards/{}.yaml: {title} links to {section}, which is no runbook's",
+                        board.file
+                    ));
                 }
             }
         }
@@ -379,7 +408,9 @@ fn use_complaints(catalogue: &Catalogue, used: &BTreeSet<String>, excused: &BTre
         match (used.contains(name), excused.get(name)) {
             (false, None) => told.push(format!("{name} ({}): no panel and no alert uses it", metric.packs.join(", "))),
             (true, Some(_)) => told.push(format!("{name}: `not_shown`, and yet it is used")),
-            (false, Some(why)) if why.split_whitespace().count() < 3 => told.push(format!("{name}: `not_shown`, but why?")),
+            (false, Some(why)) if why.split_whitespace().count() < 3 => {
+                told.push(format!("{name}: `not_shown`, but why?"))
+            }
             _ => {}
         }
     }
@@ -446,7 +477,14 @@ fn expressions(block: &str) -> Vec<String> {
 
 /// Words that begin like a metric of ours and are none: roles and views of Postgres, databases, names of packs.
 fn is_no_metric(name: &str) -> bool {
-    let of_postgres = ["pg_stat_activity", "pg_stat_statements", "pg_stat_database", "pg_stat_user_tables", "pg_locks", "pg_read_all_stats"];
+    let of_postgres = [
+        "pg_stat_activity",
+        "pg_stat_statements",
+        "pg_stat_database",
+        "pg_stat_user_tables",
+        "pg_locks",
+        "pg_read_all_stats",
+    ];
     of_postgres.contains(&name)
         || name.starts_with("pg_read_")
         || name.starts_with("pg_monitor")
@@ -463,6 +501,9 @@ fn is_no_metric(name: &str) -> bool {
         || name == "pg_stat_replication"
         || name == "pg_replication_slots"
         || name == "pg_stat_reset"
+        || name == "pg_backend_pid"
+        || name == "rowmetry_source"
+        || name == "pg_database_size"
         || name == "pg_database"
         || name == "pg_settings"
         || name == "pg_roles"
@@ -472,7 +513,9 @@ fn is_no_metric(name: &str) -> bool {
 fn dead_links(page: &str, text: &str) -> Vec<String> {
     let folder = files::root().join(page);
     let folder = folder.parent().expect("a file has a folder");
-    let targets = text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+    // What stands in code is no link.
+    let prose: String = text.split('`').step_by(2).collect();
+    let targets = prose.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
     let inner = targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:"));
     let mut told = Vec::new();
     for target in inner {
@@ -494,5 +537,8 @@ fn dead_links(page: &str, text: &str) -> Vec<String> {
 /// A heading's anchor, as GitHub and Grafana's text panels make it.
 fn anchor(line: &str) -> String {
     let title = line.trim_start_matches('#').trim().to_lowercase();
-    title.chars().filter_map(|c| if c == ' ' { Some('-') } else { (c.is_alphanumeric() || "_-".contains(c)).then_some(c) }).collect()
+    title
+        .chars()
+        .filter_map(|c| if c == ' ' { Some('-') } else { (c.is_alphanumeric() || "_-".contains(c)).then_some(c) })
+        .collect()
 }

@@ -54,7 +54,9 @@ impl Stage {
         let traffic = traffic(&folder, pages, control, exporter_address);
         let config = exporter_config(&folder, pages, &receiver, &pooler);
         let mut command = command_as(None, BINARY, folder.path());
-        command.args(["serve", "--listen", &exporter_address.to_string(), "--config"]).arg(folder.write("rowmetry.yaml", config));
+        command
+            .args(["serve", "--listen", &exporter_address.to_string(), "--config"])
+            .arg(folder.write("rowmetry.yaml", config));
         command.arg("--state-dir").arg(folder.path().join("state"));
         let exporter = Process::start(command, &folder.path().join("rowmetry.log"));
         let inbox = Inbox::open().await;

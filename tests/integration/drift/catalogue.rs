@@ -90,7 +90,11 @@ pub fn whole<'n>(name: &'n str, catalogue: &Catalogue) -> Option<&'n str> {
         let whole = name.strip_suffix(suffix)?;
         (catalogue.get(whole)?.kind == "histogram").then_some(whole)
     };
-    if catalogue.contains_key(name) { Some(name) } else { part("_bucket").or_else(|| part("_sum")).or_else(|| part("_count")) }
+    if catalogue.contains_key(name) {
+        Some(name)
+    } else {
+        part("_bucket").or_else(|| part("_sum")).or_else(|| part("_count"))
+    }
 }
 
 /// Why a metric cannot be seen while the demo's applications live on the tests' servers; none for those that must be.

@@ -201,7 +201,8 @@ impl Findings {
         let mut labels = many.clone();
         for label in &carried.labels {
             if !one.contains(label) {
-                self.complaints.push(format!("group_left or group_right carries {label}, which the one side does not bear"));
+                self.complaints
+                    .push(format!("group_left or group_right carries {label}, which the one side does not bear"));
             }
             labels.insert(label.clone());
         }
@@ -311,6 +312,9 @@ mod tests {
     fn what_it_reads_is_known() {
         let found = look_at("rate(a_total{job=\"j\"}[2m]) > 5 and limit > 1", &known());
         assert_eq!(found.metrics.into_iter().collect::<Vec<_>>(), ["a_total", "limit"]);
-        assert_eq!((found.without_job, found.compared_with, found.shortest_range), (vec!["limit".into()], vec![5.0, 1.0], Some(120)));
+        assert_eq!(
+            (found.without_job, found.compared_with, found.shortest_range),
+            (vec!["limit".into()], vec![5.0, 1.0], Some(120))
+        );
     }
 }
