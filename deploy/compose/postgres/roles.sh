@@ -6,8 +6,10 @@
 # On a server of your own let it read no more than it must: `rowmetry check` prints the grants, table by table.
 set -euo pipefail
 
+applications=$(cat /run/secrets/postgres_applications)
+rowmetry=$(cat /run/secrets/postgres_rowmetry)
 psql --set ON_ERROR_STOP=1 --no-psqlrc --quiet --username "$POSTGRES_USER" --dbname postgres \
-    --set applications="$(cat /run/secrets/postgres_applications)" --set rowmetry="$(cat /run/secrets/postgres_rowmetry)" <<'SQL'
+    --set applications="$applications" --set rowmetry="$rowmetry" <<'SQL'
 create role applications login createdb connection limit 50 password :'applications';
 -- Its own databases may have readers when it makes them anew.
 grant pg_signal_backend to applications;
