@@ -6,6 +6,8 @@ use super::{Kind, Panel};
 
 /// Columns of the grid.
 pub(super) const COLUMNS: u32 = 24;
+/// Lines by which a panel may grow to fill a hole: a number beside a chart does.
+const NEAR: u32 = 4;
 
 /// A place in the grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,8 +40,8 @@ pub(super) fn places(panels: &[Panel], top: u32) -> (Vec<Place>, u32) {
     (places, below)
 }
 
-/// Panels whose heights were not said reach down to what stands below them, at most to the double: a low one beside a high one
-/// leaves no hole.
+/// Panels whose heights were not said reach down to what stands below them, where that is near: a low one beside a high one leaves no
+/// hole.
 fn grow(panels: &[Panel], places: &mut [Place], below: u32) {
     for index in 0..places.len() {
         let own = places[index];
@@ -54,7 +56,9 @@ fn grow(panels: &[Panel], places: &mut [Place], below: u32) {
             .map(|other| other.y)
             .min()
             .unwrap_or(below);
-        places[index].height = (next - own.y).min(2 * own.height);
+        if next - own.y <= own.height + NEAR {
+            places[index].height = next - own.y;
+        }
     }
 }
 

@@ -98,6 +98,8 @@ fn lines_are_filled_and_high_panels_leave_room_beside_them() {
     let low = (Kind::Stat, Some(8), None);
     assert_eq!(sizes(&[high, low, low]), (vec![(0, 0, 16, 8), (16, 0, 8, 4), (16, 4, 8, 4)], 8));
     assert_eq!(sizes(&[high, low]), (vec![(0, 0, 16, 8), (16, 0, 8, 8)], 8), "it reaches down beside the high one");
+    let higher = (Kind::Timeseries, Some(16), Some(9));
+    assert_eq!(sizes(&[higher, low]).0, [(0, 0, 16, 9), (16, 0, 8, 4)], "a hole as large as that stays");
     let said = (Kind::Stat, Some(8), Some(3));
     assert_eq!(sizes(&[high, said]).0, [(0, 0, 16, 8), (16, 0, 8, 3)]);
 }
