@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::drift;
+use super::harness::alertmanager::Held;
 use super::harness::eventually;
 use stage::{PATIENCE, Stage};
 
@@ -19,12 +20,242 @@ const ENDS_WITHIN: Duration = Duration::from_secs(1200);
 /// Time in which a panel must have data: two reads, and what the traffic does seldom.
 const FILLED_WITHIN: Duration = Duration::from_secs(240);
 
+/// An alert of the night: its name, and the labels that what arrives must bear.
+struct Expected {
+    alert: &'static str,
+    severity: &'static str,
+    labels: &'static [(&'static str, &'static str)],
+}
+
+const fn page(alert: &'static str, labels: &'static [(&'static str, &'static str)]) -> Expected {
+    Expected { alert, severity: "critical", labels }
+}
+
+const fn chat(alert: &'static str, labels: &'static [(&'static str, &'static str)]) -> Expected {
+    Expected { alert, severity: "warning", labels }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_of_broken_servers_pages_rightly() {
     let stage = Stage::set().await;
     rules_are_healthy(&stage).await;
     panels_have_data(&stage).await;
     emits_what_is_asked_for(&stage).await;
+    tokio::join!(calls(&stage), prompts(&stage), endpoints(&stage), keys(&stage));
+    database(&stage).await;
+    log_is_clean(&stage);
+}
+
+/// SyncedUp: dead jobs, a backlog of recordings, a cron that does not come.
+async fn calls(stage: &Stage) {
+    // The demo's history has each of them; the night begins without.
+    let mend = "update transcription_queue set attempts = 0 where status = 'pending' and attempts >= 3;\
+                update cron_heartbeats set last_ok = now();\
+                delete from pending_recordings where processed_at is null";
+    stage.sql("syncedup", mend).await;
+    const APP: (&str, &str) = ("app", "syncedup");
+    let broken = [
+        ("syncedup/dead_jobs", chat("SyncedupTranscriptionJobsDead", &[APP])),
+        ("syncedup/recordings_backlog", chat("SyncedupRecordingsStale", &[APP])),
+        ("syncedup/stale_cron", chat("SyncedupCronStale", &[APP, ("name", "rollups")])),
+    ];
+    for (_, expected) in &broken {
+        stage.is_quiet(expected).await;
+    }
+    for (trouble, _) in &broken {
+        stage.trouble(trouble, true).await;
+    }
+    for (_, expected) in &broken {
+        stage.is_told(expected).await;
+    }
+    for (trouble, _) in &broken {
+        stage.trouble(trouble, false).await;
+    }
+    for (_, expected) in &broken {
+        stage.is_taken_back(expected).await;
+    }
+}
+
+/// Promptcademy: a provider that fails, a cost over its budget, policies that refuse; then row-level security hides rows from Rowmetry.
+async fn prompts(stage: &Stage) {
+    const APP: (&str, &str) = ("app", "promptcademy");
+    let broken = [
+        ("promptcademy/provider_errors", chat("PromptcademyProviderErrorsSpike", &[APP, ("provider", "openai")])),
+        ("promptcademy/cost_over_budget", page("PromptcademyCostRunsAway", &[APP])),
+        ("promptcademy/rls_errors", chat("PromptcademyRlsErrors", &[APP])),
+    ];
+    for (trouble, expected) in &broken {
+        stage.is_quiet(expected).await;
+        stage.trouble(trouble, true).await;
+    }
+    for (_, expected) in &broken {
+        stage.is_told(expected).await;
+    }
+    for (trouble, _) in &broken {
+        stage.trouble(trouble, false).await;
+    }
+    stage.raise_limits();
+    for (_, expected) in &broken {
+        stage.is_taken_back(expected).await;
+    }
+    let hidden = chat("RowmetryCollectorRowsHidden", &[APP, ("source", "promptcademy"), ("pack", "promptcademy")]);
+    stage.is_quiet(&hidden).await;
+    stage.sql("promptcademy", "alter role rowmetry nobypassrls").await;
+    stage.is_told(&hidden).await;
+    stage.sql("promptcademy", "alter role rowmetry bypassrls").await;
+    stage.is_taken_back(&hidden).await;
+}
+
+/// An endpoint says that it is ill.
+async fn endpoints(stage: &Stage) {
+    let ill = page(
+        "HealthEndpointUnhealthy",
+        &[("app", "syncedup"), ("source", "syncedup-web"), ("endpoint", "/api/health")],
+    );
+    stage.is_quiet(&ill).await;
+    stage.trouble("syncedup/unhealthy", true).await;
+    stage.is_told(&ill).await;
+    stage.trouble("syncedup/unhealthy", false).await;
+    stage.is_taken_back(&ill).await;
+}
+
+/// Redis is gone: of each application that keeps keys there.
+async fn keys(stage: &Stage) {
+    let gone = [
+        page("RedisUnreachable", &[("app", "mentor"), ("source", "mentor-redis")]),
+        page("RedisUnreachable", &[("app", "coding_platform"), ("source", "coding_platform-redis")]),
+    ];
+    for expected in &gone {
+        stage.is_quiet(expected).await;
+    }
+    stage.redis.stop();
+    for expected in &gone {
+        stage.is_told(expected).await;
+    }
+    stage.redis.start();
+    for expected in &gone {
+        stage.is_taken_back(expected).await;
+    }
+}
+
+/// Postgres is gone: each application's page comes, and what follows from it is not told beside it.
+async fn database(stage: &Stage) {
+    let gone = [
+        page("PostgresUnreachable", &[("app", "coding_platform"), ("source", "coding_platform")]),
+        page("PostgresUnreachable", &[("app", "mentor"), ("source", "mentor")]),
+        page("PostgresUnreachable", &[("app", "promptcademy"), ("source", "promptcademy")]),
+        page("PostgresUnreachable", &[("app", "syncedup"), ("source", "syncedup")]),
+        page("PostgresUnreachable", &[("app", "voyager"), ("source", "voyager")]),
+    ];
+    for expected in &gone {
+        stage.is_quiet(expected).await;
+    }
+    stage.cluster.stop();
+    for expected in &gone {
+        stage.is_told(expected).await;
+    }
+    stage.consequences_are_silent().await;
+    stage.cluster.start();
+    for expected in &gone {
+        stage.is_taken_back(expected).await;
+    }
+}
+
+impl Stage {
+    /// It does not fire yet, so that what comes later comes of what is broken then.
+    async fn is_quiet(&self, expected: &Expected) {
+        eventually(ENDS_WITHIN, &format!("{} is quiet", expected.alert), async || {
+            let firing = self.held(expected).await?;
+            if firing.is_empty() { Ok(()) } else { Err(format!("{firing:?}")) }
+        })
+        .await;
+    }
+
+    /// It arrives where its severity is told, with these labels.
+    async fn is_told(&self, expected: &Expected) {
+        let what = format!("{} {:?} arrives", expected.alert, expected.labels);
+        eventually(FIRES_WITHIN, &what, async || {
+            let held = self.held(expected).await?;
+            let [alert] = held.as_slice() else {
+                return Err(format!("{} alerts; {}", held.len(), self.pending(expected).await));
+            };
+            if alert.labels.get("severity").map(String::as_str) != Some(expected.severity) || alert.inhibited {
+                return Err(format!("{alert:?}"));
+            }
+            self.arrived(expected, "firing")
+        })
+        .await;
+        println!("{what}");
+    }
+
+    /// It is over, and that is told too.
+    async fn is_taken_back(&self, expected: &Expected) {
+        let what = format!("{} {:?} is taken back", expected.alert, expected.labels);
+        eventually(ENDS_WITHIN, &what, async || {
+            let held = self.held(expected).await?;
+            if !held.is_empty() {
+                return Err(format!("{held:?}"));
+            }
+            self.arrived(expected, "resolved")
+        })
+        .await;
+        println!("{what}");
+    }
+
+    /// What Alertmanager holds of it.
+    async fn held(&self, expected: &Expected) -> Result<Vec<Held>, String> {
+        let fits = |alert: &Held| {
+            let has = |(name, value): &(&str, &str)| alert.labels.get(*name).is_some_and(|found| found == value);
+            has(&("alertname", expected.alert)) && has(&("job", "rowmetry")) && expected.labels.iter().all(has)
+        };
+        Ok(self.alertmanager.alerts().await?.into_iter().filter(fits).collect())
+    }
+
+    /// Whether a message of this status came: a page with the labels, and a line in the chat.
+    fn arrived(&self, expected: &Expected, status: &str) -> Result<(), String> {
+        let app = expected.labels.iter().find(|(name, _)| *name == "app").map_or("", |(_, app)| app);
+        if expected.severity == "critical" {
+            let pages: Vec<_> = self.inbox.at("/page").iter().flat_map(|message| message.alerts(status)).collect();
+            let fits = |labels: &BTreeMap<String, String>| {
+                let has = |(name, value): &(&str, &str)| labels.get(*name).is_some_and(|found| found == value);
+                has(&("alertname", expected.alert)) && expected.labels.iter().all(has)
+            };
+            if !pages.iter().any(fits) {
+                return Err(format!("no page says {status}"));
+            }
+        }
+        let resolved = status == "resolved";
+        let title = format!(" {} · {app} · rowmetry", expected.alert);
+        let chats = self.inbox.at("/chat");
+        let titles = chats.iter().filter_map(|message| message.body["attachments"][0]["title"].as_str());
+        let mut fitting = titles.filter(|text| text.contains(&title) && text.starts_with("[RESOLVED]") == resolved);
+        fitting.next().map(|_| ()).ok_or_else(|| format!("the chat has no {status} `{title}`"))
+    }
+
+    /// Where it stands in Prometheus, for who reads why a test failed.
+    async fn pending(&self, expected: &Expected) -> String {
+        let query = format!("ALERTS{{alertname=\"{}\"}}", expected.alert);
+        self.prometheus.query(&query, None).await.map_or_else(|error| error, |found| found.to_string())
+    }
+
+    /// While a database is gone, no alert that only follows from it is active.
+    async fn consequences_are_silent(&self) {
+        let alerts = self.alertmanager.alerts().await.expect("it answers");
+        let follows = |alert: &&Held| {
+            let label = |name: &str| alert.labels.get(name).map(String::as_str).unwrap_or_default();
+            label("symptom") == "true" && !label("app").is_empty() && label("alertname") != "PostgresUnreachable"
+        };
+        let told: Vec<&Held> = alerts.iter().filter(follows).filter(|alert| !alert.inhibited).collect();
+        assert!(told.is_empty(), "{told:#?}");
+    }
+}
+
+/// Nobody who was broken ended or complained of what is not so.
+fn log_is_clean(stage: &Stage) {
+    for (process, name) in [(&stage.exporter, "rowmetry.log"), (&stage.traffic, "traffic.log")] {
+        assert!(process.ended().is_none(), "{name}: {}", stage.log(name));
+        assert!(!stage.log(name).contains("panicked"), "{name}: {}", stage.log(name));
+    }
 }
 
 /// Prometheus evaluates every rule without an error.

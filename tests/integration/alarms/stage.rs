@@ -21,7 +21,13 @@ use super::super::harness::{Cluster, Scrape, eventually, http};
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Limits of the night, in place of those that are meant for the real thing.
-const PARAMETERS: &str = "parameters:\n  promptcademy: {daily_cost_budget_usd: 1000000}\n";
+const PARAMETERS: &str = "parameters:\n  promptcademy: {daily_cost_budget_usd: 200000, provider_errors_minimum: 200, rls_errors_limit: 450}\n  \
+    syncedup: {recording_stale_seconds: 60}\n";
+/// What an operator sets when a cost and the failures of a provider are known and mended, and their windows are not over yet.
+const PARAMETERS_KNOWN: [(&str, &str); 2] = [
+    ("daily_cost_budget_usd: 200000", "daily_cost_budget_usd: 1e12"),
+    ("provider_errors_minimum: 200", "provider_errors_minimum: 1000000"),
+];
 
 /// What runs. It ends in this order: who asks before who answers.
 pub struct Stage {
@@ -98,12 +104,25 @@ impl Stage {
         Scrape::parse(&String::from_utf8_lossy(&body))
     }
 
+    /// Raises the limits on what is known and mended, by the configuration and a signal, as an operator does.
+    pub fn raise_limits(&self) {
+        let file = self.folder.path().join("rowmetry.yaml");
+        let config = std::fs::read_to_string(&file).expect("it was written");
+        std::fs::write(&file, replaced(&config, &PARAMETERS_KNOWN)).expect("the folder is ours");
+        self.exporter.signal("HUP");
+    }
+
+    /// Runs SQL in an application's database, as the server's owner.
+    pub async fn sql(&self, app: &str, sql: &str) {
+        self.cluster.open(&format!("rowmetry_demo_{app}")).await.run(sql).await;
+    }
+
     /// Lets the traffic make a trouble from now on, or mends it.
     pub async fn trouble(&self, name: &str, on: bool) {
         let path = format!("/troubles/{name}");
         eventually(PATIENCE, &path, async || {
             let method = if on { "POST" } else { "DELETE" };
-            let reply = http::request(self.control, method, &path, &[], b"").await?;
+            let reply = http::request(self.control, method, &path, &[], PATIENCE).await?;
             if reply.status / 100 == 2 { Ok(()) } else { Err(format!("{}: {}", reply.status, reply.text())) }
         })
         .await;
