@@ -178,7 +178,7 @@ impl Life {
             world.perform_with(action, at, &values, progress).await?;
             events += 1;
         }
-        for (name, action, values) in troubles.to_be_mended(now) {
+        for (name, action, values) in troubles.over(now) {
             if !has_begun && events == 0 {
                 world.database.begin().await?;
             }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
-use super::draw::Lots;
+use super::draw::{Lots, Value};
 use super::script::{Action, Script, Trouble};
 use super::timetable::{First, Timetable};
 use crate::family::Micros;
@@ -51,8 +51,7 @@ impl Troubles {
 
     /// Their names and what they are, for people.
     pub fn described(&self) -> String {
-        let lines = self.lock().iter().map(|(name, trouble)| format!("  {name:<36} {}\n", trouble.about)).collect();
-        lines
+        self.list().iter().map(|one| format!("  {:<36} {}\n", format!("{}/{}", one.app, one.name), one.about)).collect()
     }
 
     /// Knows the troubles of a script.
@@ -120,7 +119,7 @@ impl OwnTroubles {
     }
 
     /// Begins what is wanted, and brings what is due by `until`: each action with its time.
-    pub(super) fn due(&mut self, until: Micros) -> Vec<(Micros, &Action, Vec<super::draw::Value>)> {
+    pub(super) fn due(&mut self, until: Micros) -> Vec<(Micros, &Action, Vec<Value>)> {
         let mut due = Vec::new();
         let OwnTroubles { all, shared, lots } = self;
         for own in all {
@@ -139,7 +138,7 @@ impl OwnTroubles {
     }
 
     /// What is no more wanted and to be mended.
-    pub(super) fn to_be_mended(&mut self, at: Micros) -> Vec<(String, &Action, Vec<super::draw::Value>)> {
+    pub(super) fn over(&mut self, at: Micros) -> Vec<(String, &Action, Vec<Value>)> {
         let OwnTroubles { all, shared, lots } = self;
         let over = all.iter().filter(|own| own.timetable.is_some() && !shared.is_wanted(&own.name));
         over.map(|own| (own.name.clone(), &own.trouble.mend, own.trouble.mend.draw(at, lots))).collect()

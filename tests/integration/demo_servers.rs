@@ -195,8 +195,6 @@ async fn differences(cluster: &Cluster, scrape: &Scrape) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_collector_is_well_and_exact_on_real_servers() {
     let (cluster, redis) = (Cluster::private(), Redis::new());
-    // What is not the demo's own stays.
-    redis.run("SET presence:not:ours 1");
     let exporter = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let traffic = Traffic::start(&cluster.url("postgres"), &redis.url(), exporter, &[]);
     let mut setup = setup(&cluster, &redis, traffic.pages);
@@ -260,6 +258,8 @@ async fn every_collector_is_well_and_exact_on_real_servers() {
 async fn troubles_begin_and_are_mended() {
     let (cluster, redis) = (Cluster::private(), Redis::new());
     redis.run("SET presence:not:ours 1");
+    redis.run("SET presence:of:before 1");
+    redis.run("ZADD rowmetry_demo:keys:coding_platform 9999999999 presence:of:before");
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let traffic = Traffic::start(&cluster.url("postgres"), &redis.url(), nobody, &["--trouble", "syncedup/stale_cron"]);
     traffic.flows().await;
@@ -329,6 +329,7 @@ async fn troubles_begin_and_are_mended() {
     let own: u64 = redis.ask("ZCARD rowmetry_demo:keys:coding_platform");
     assert!(own > 20, "{own} keys are written down");
     assert_eq!(redis.ask::<u64>("EXISTS presence:not:ours"), 1);
+    assert_eq!(redis.ask::<u64>("EXISTS presence:of:before"), 0);
 
     let page =
         r#"{"receiver":"page","alerts":[{"status":"firing","labels":{"alertname":"ShopDown"},"annotations":{}}]}"#;

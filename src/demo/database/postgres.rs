@@ -302,7 +302,7 @@ mod tests {
                 .expect("it is right");
         assert_eq!(url, "postgres://a:b@db.example:6432/rowmetry_demo_x?sslmode=require");
         for wrong in ["db.example", "mysql://a@b/c"] {
-            let error = read(&wrong.to_owned().into(), "x").err().expect("it is wrong").to_string();
+            let error = read(&wrong.to_owned().into(), "x").expect_err("it is wrong").to_string();
             assert!(error.contains("--database-url") && !error.contains(wrong), "{error}");
         }
     }
