@@ -85,6 +85,17 @@ async fn rowmetry_reads_all_of_it_and_may_write_nothing() {
         run(&own, &tables).await.unwrap_or_else(|e| panic!("{app}: {e}"));
     }
 
+    // A counter that is to be read: somebody who stands at a limit of this hour.
+    let bucket = jiff::Timestamp::now().as_millisecond() / 3_600_000;
+    let of_mentor = secret("applications_redis_url").replace("/0", "/1");
+    redis::Client::open(of_mentor.as_str())
+        .and_then(|client| client.get_connection())
+        .and_then(|mut connection| {
+            let key = format!("@upstash/ratelimit:ai:editor:somebody:{bucket}");
+            redis::cmd("SET").arg(key).arg(30).query::<()>(&mut connection)
+        })
+        .expect("the applications may write keys");
+
     let address = loopback(guard::free_port());
     let text = read("deploy/compose/rowmetry.yaml").replace(SECRETS, &format!("{}/", folder.path().display()));
     let mut command = guard::command_as(None, exporter::BINARY, folder.path());
