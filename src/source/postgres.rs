@@ -189,10 +189,11 @@ struct Reading<'s> {
 }
 
 impl Reading<'_> {
-    /// Ends the transaction and keeps the connection for the next read.
+    /// Ends the transaction and keeps the connection for the next read. It wrote nothing, so that to commit it changes nothing; a
+    /// rollback would count in `pg_stat_database`, where people look for their own.
     async fn end(mut self) -> Result<(), sqlx::Error> {
-        let span = self.connected.peer.asked("ROLLBACK", None);
-        asked(span, sqlx::raw_sql("ROLLBACK").execute(self.connected.ask())).await?;
+        let span = self.connected.peer.asked("COMMIT", None);
+        asked(span, sqlx::raw_sql("COMMIT").execute(self.connected.ask())).await?;
         *self.slot = Some(self.connected);
         Ok(())
     }
@@ -201,7 +202,7 @@ impl Reading<'_> {
     async fn abandon(self, failure: &Failure) {
         let broken = failure.reason.is_source_wide() || failure.reason == Reason::BadReply;
         if !broken {
-            // A connection that cannot even roll back is dropped with the error.
+            // After a failure the server rolls back whatever we say. A connection that cannot even do that is dropped with the error.
             let _ = tokio::time::timeout(GRACE, self.end()).await;
         }
     }
@@ -285,7 +286,7 @@ async fn identity(connected: &mut Connected, begin: &str) -> Result<String, sqlx
     } else {
         String::from("unknown")
     };
-    sqlx::raw_sql("ROLLBACK").execute(connected.ask()).await?;
+    sqlx::raw_sql("COMMIT").execute(connected.ask()).await?;
     Ok(identity)
 }
 

@@ -122,7 +122,7 @@ async fn a_collection_over(transport: Transport) {
     }
     let read = one(&trace, "read");
     for (name, operation, table) in
-        [("BEGIN", "BEGIN", ""), ("SELECT events", "SELECT", "events"), ("ROLLBACK", "ROLLBACK", "")]
+        [("BEGIN", "BEGIN", ""), ("SELECT events", "SELECT", "events"), ("COMMIT", "COMMIT", "")]
     {
         let asked = one(&trace, name);
         assert_eq!((&asked.parent, asked.kind), (&read.id, SpanKind::Client), "{name}");
