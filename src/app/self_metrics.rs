@@ -10,7 +10,7 @@ use crate::telemetry::metrics::{Metrics, OwnSpans, RequestOutcome};
 pub fn self_metrics() -> String {
     let metrics = Metrics::new(super::VERSION);
     metrics.configured(0.0);
-    metrics.alerting("", "", |_| 0.0);
+    metrics.alerting("url", "url", |_| 0.0);
     metrics.source_up("source", true);
     metrics.source("source").limited(Some(0), None);
     metrics.scraped("text", 0.0, 0);

@@ -37,10 +37,13 @@ const fn chat(alert: &'static str, labels: &'static [(&'static str, &'static str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_of_broken_servers_pages_rightly() {
-    let stage = Stage::set().await;
+    let mut stage = Stage::set().await;
     rules_are_healthy(&stage).await;
     panels_have_data(&stage).await;
     emits_what_is_asked_for(&stage).await;
+    if let Some(clients) = stage.clients.take() {
+        clients.end().await;
+    }
     tokio::join!(calls(&stage), prompts(&stage), endpoints(&stage), keys(&stage));
     database(&stage).await;
     log_is_clean(&stage);

@@ -231,36 +231,31 @@ fn after(text: &str, word: &str) -> Vec<String> {
 /// What differs between the pages of metrics and what a Prometheus has stored: names, and the labels under each.
 pub fn unlike(stored: &BTreeMap<String, Labels>) -> Vec<String> {
     let catalogue = catalogue::read();
-    let (recordings, _) = files::rules();
+    let known = catalogue::known(&catalogue);
     let mut told = Vec::new();
-    for (name, labels) in catalogue::known(&catalogue) {
-        let Some(whole) = catalogue::whole(&name, &catalogue) else { continue };
-        match stored.get(&name) {
-            None if catalogue::is_elsewhere(whole).is_none() => {
-                told.push(format!("{name} is in the manual and was never stored"))
+    for (name, labels) in &known {
+        let Some(whole) = catalogue::whole(name, &catalogue) else { continue };
+        match (stored.get(name), catalogue::is_elsewhere(whole)) {
+            (None, None) => told.push(format!("{name} is in the manual and was never stored")),
+            (None, Some(_)) => {}
+            (Some(_), Some(why)) => told.push(format!("{name} was stored, and yet it is said to need that {why}")),
+            (Some(found), None) if found != labels => {
+                told.push(format!("{name} bears {found:?}; in the manual {labels:?}"));
             }
-            None => {}
-            Some(_) if catalogue::is_elsewhere(whole).is_some() => {
-                told.push(format!("{name} was stored: it is not elsewhere"))
-            }
-            Some(found) => {
-                let missing: Vec<&String> = labels.difference(found).collect();
-                let unknown: Vec<&String> = found.difference(&labels).collect();
-                if !unknown.is_empty() {
-                    told.push(format!("{name} bears {unknown:?}, of which the manual says nothing"));
-                }
-                if !missing.is_empty() && !catalogue::may_lack(whole, &missing) {
-                    told.push(format!("{name} never bears {missing:?}, as the manual says"));
-                }
-            }
+            (Some(_), None) => {}
         }
     }
-    let known = catalogue::known(&catalogue);
-    let is_known = |name: &String| {
-        known.contains_key(name)
+    // What OpenMetrics says beside a counter is when it began; what scrapes and rules add is not ours.
+    let (recordings, _) = files::rules();
+    let is_known = |name: &str| {
+        let of_begin = name.strip_suffix("_created").is_some_and(|start| {
+            known.contains_key(&format!("{start}_total")) || known.contains_key(&format!("{start}_count"))
+        });
+        of_begin
+            || known.contains_key(name)
             || name.starts_with("scrape_")
-            || recordings.iter().any(|rule| rule.record == *name)
             || name.starts_with("ALERTS")
+            || recordings.iter().any(|rule| rule.record == name)
     };
     told.extend(
         stored.keys().filter(|name| !is_known(name)).map(|name| format!("{name} was stored and is not in the manual")),

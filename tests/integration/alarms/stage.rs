@@ -12,7 +12,7 @@ use super::super::harness::alertmanager::{Alertmanager, Inbox, shipped};
 use super::super::harness::exporter::BINARY;
 use super::super::harness::guard::{Folder, Process, command_as, free_port};
 use super::super::harness::otlp::OtlpReceiver;
-use super::super::harness::pgbouncer::PgBouncer;
+use super::super::harness::pgbouncer::{PgBouncer, Traffic};
 use super::super::harness::prometheus::Prometheus;
 use super::super::harness::redis::Redis;
 use super::super::harness::{Cluster, Scrape, eventually, http};
@@ -22,6 +22,7 @@ pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Limits of the night, in place of those that are meant for the real thing.
 const PARAMETERS: &str = "parameters:\n  promptcademy: {cost_scale: 0.001, daily_cost_budget_usd: 50, provider_errors_minimum: 200, rls_errors_limit: 450}\n  \
+    postgres: {storage_quota_bytes: 1e12}\n  \
     syncedup: {recording_stale_seconds: 60}\n";
 /// What an operator sets when a cost and the failures of a provider are known and mended, and their windows are not over yet.
 const PARAMETERS_KNOWN: [(&str, &str); 2] = [
@@ -38,6 +39,7 @@ pub struct Stage {
     pub exporter_address: SocketAddr,
     pub traffic: Process,
     pub control: SocketAddr,
+    pub clients: Option<Traffic>,
     pub receiver: OtlpReceiver,
     pub pooler: PgBouncer,
     pub redis: Redis,
@@ -50,8 +52,9 @@ impl Stage {
     pub async fn set() -> Stage {
         let folder = Folder::new("alarms");
         let cluster = Cluster::private();
-        let redis = Redis::with(&["--aclfile", &shipped_file("redis_users.acl")]);
+        let redis = Redis::with(&["--maxmemory", "256mb", "--aclfile", &shipped_file("redis_users.acl")]);
         let pooler = PgBouncer::before(&cluster, 4);
+        let clients = Some(Traffic::through(&pooler.url("postgres")).await);
         let receiver = OtlpReceiver::start();
         secrets(&folder, &cluster, &redis);
         roles(&folder, &cluster);
@@ -83,6 +86,7 @@ impl Stage {
             exporter_address,
             traffic,
             control,
+            clients,
             receiver,
             pooler,
             redis,
@@ -191,7 +195,8 @@ fn exporter_config(folder: &Folder, pages: SocketAddr, receiver: &OtlpReceiver, 
             ("http://jaeger:4318", &receiver.http_url()),
             ("http://applications:9480", &format!("http://{pages}")),
             ("http://applications:9481", &format!("http://{second}")),
-            ("parameters:\n", PARAMETERS), ("  promptcademy: {cost_scale: 0.001}\n", ""),
+            ("parameters:\n", PARAMETERS),
+            ("  promptcademy: {cost_scale: 0.001}\n", ""),
             ("  interval: 10s\n", "  interval: 2s\n  busy_share: 1.0\n"),
         ],
     );

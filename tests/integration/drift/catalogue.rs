@@ -57,10 +57,15 @@ fn add(catalogue: &mut Catalogue, page: &str, pack: Option<&str>) {
         metric.kind = kind.to_owned();
         let labels = labels.split(',').map(|label| label.trim().trim_matches('`')).filter(|label| !label.is_empty());
         metric.labels.extend(labels.chain(OF_THE_TARGET).map(str::to_owned));
-        if OF_SERVERS.contains(&pack.as_str()) {
+        if OF_SERVERS.contains(&pack.as_str()) || name.starts_with("app_health_") && is_of_configuration(line) {
             metric.labels.insert("source".into());
         }
     }
+}
+
+/// Whether a line of a table is on a parameter. Those of endpoints bear their source where there are several endpoints.
+fn is_of_configuration(line: &str) -> bool {
+    line.trim_end_matches([' ', '|']).ends_with("the configuration")
 }
 
 /// What expressions can ask for: a histogram's parts in place of the histogram, and what Prometheus says itself.
@@ -102,13 +107,18 @@ pub fn is_elsewhere(name: &str) -> Option<&'static str> {
     ELSEWHERE.iter().find(|(start, _)| name.starts_with(start)).map(|(_, why)| *why)
 }
 
-/// Whether a metric may lack these labels there.
-pub fn may_lack(_name: &str, _labels: &[&String]) -> bool {
-    false
-}
-
 /// Beginnings of the names of metrics, and what must be there for them.
-const ELSEWHERE: [(&str, &str); 1] = [("rowmetry_otlp_push_", "metrics are pushed")];
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("rowmetry_otlp_push_", "metrics are pushed"),
+    ("rowmetry_source_budget_limit", "a source has a budget"),
+    ("pg_stat_statements_", "the extension is installed"),
+    ("rowmetry_pg_statement_mean_seconds", "the extension is installed"),
+    ("pgbouncer_stats_totals_binds_total", "PgBouncer is 1.24 or newer"),
+    ("pgbouncer_stats_totals_client_parses_total", "PgBouncer is 1.24 or newer"),
+    ("pgbouncer_stats_totals_server_parses_total", "PgBouncer is 1.24 or newer"),
+    ("redis_master_link_up", "the server is a replica"),
+    ("redis_master_last_io_seconds_ago", "the server is a replica"),
+];
 
 #[cfg(test)]
 mod tests {
