@@ -336,12 +336,15 @@ fn has_data(answer: &serde_json::Value) -> bool {
 
 /// What Rowmetry can emit was seen, under the labels that it is said to have, but for what only other parts have.
 async fn emits_what_is_asked_for(stage: &Stage) {
-    let series = stage.prometheus.api("/api/v1/series?match[]=%7Bjob%3D%22rowmetry%22%7D").await.expect("it answers");
-    let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for series in series.as_array().into_iter().flatten().filter_map(serde_json::Value::as_object) {
-        let name = series["__name__"].as_str().unwrap_or_default().to_owned();
-        labels.entry(name).or_default().extend(series.keys().filter(|label| *label != "__name__").cloned());
-    }
-    let told = drift::unlike(&labels);
-    assert!(told.is_empty(), "{}", told.join("\n"));
+    eventually(FILLED_WITHIN, "what is stored is what the manual says", async || {
+        let series = stage.prometheus.api("/api/v1/series?match[]=%7Bjob%3D%22rowmetry%22%7D").await?;
+        let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for series in series.as_array().into_iter().flatten().filter_map(serde_json::Value::as_object) {
+            let name = series["__name__"].as_str().unwrap_or_default().to_owned();
+            labels.entry(name).or_default().extend(series.keys().filter(|label| *label != "__name__").cloned());
+        }
+        let told = drift::unlike(&labels);
+        if told.is_empty() { Ok(()) } else { Err(told.join("\n")) }
+    })
+    .await;
 }
