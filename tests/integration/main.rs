@@ -18,6 +18,7 @@ mod exemplars;
 mod exposition;
 mod following;
 mod governor;
+mod grants;
 mod harness;
 mod imports;
 mod keys;

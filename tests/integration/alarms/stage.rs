@@ -15,7 +15,7 @@ use super::super::harness::otlp::OtlpReceiver;
 use super::super::harness::pgbouncer::{PgBouncer, Traffic};
 use super::super::harness::prometheus::Prometheus;
 use super::super::harness::redis::Redis;
-use super::super::harness::{Cluster, Scrape, eventually, http};
+use super::super::harness::{Cluster, eventually, http};
 
 /// Time in which something must have started.
 pub const PATIENCE: Duration = Duration::from_secs(180);
@@ -36,12 +36,11 @@ pub struct Stage {
     pub alertmanager: Alertmanager,
     pub inbox: Inbox,
     pub exporter: Process,
-    pub exporter_address: SocketAddr,
     pub traffic: Process,
     pub control: SocketAddr,
     pub clients: Option<Traffic>,
-    pub receiver: OtlpReceiver,
-    pub pooler: PgBouncer,
+    /// Running is all that they are for.
+    _servers: (OtlpReceiver, PgBouncer),
     pub redis: Redis,
     pub cluster: Cluster,
     pub folder: Folder,
@@ -83,12 +82,10 @@ impl Stage {
             alertmanager,
             inbox,
             exporter,
-            exporter_address,
             traffic,
             control,
             clients,
-            receiver,
-            pooler,
+            _servers: (receiver, pooler),
             redis,
             cluster,
             folder,
@@ -107,12 +104,6 @@ impl Stage {
     /// What one of the processes logged.
     pub fn log(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default()
-    }
-
-    /// What Rowmetry shows now.
-    pub async fn scrape(&self) -> Result<Scrape, String> {
-        let body = http::get(self.exporter_address, "/metrics", &[("Accept", "text/plain")]).await?.body;
-        Scrape::parse(&String::from_utf8_lossy(&body))
     }
 
     /// Raises the limits on what is known and mended, by the configuration and a signal, as an operator does.

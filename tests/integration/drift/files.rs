@@ -57,7 +57,6 @@ pub struct Runbook {
     pub file: String,
     /// The headings of its sections on alerts.
     pub alerts: Vec<String>,
-    pub text: String,
 }
 
 /// The root of the repository.
@@ -180,7 +179,7 @@ pub fn runbooks() -> Vec<Runbook> {
         let text = text(&format!("docs/apps/{file}.md"));
         let section = text.split("\n## ").find(|section| section.starts_with("Alerts\n")).unwrap_or_default();
         let alerts = section.lines().filter_map(|line| Some(line.strip_prefix("### ")?.trim().to_owned())).collect();
-        Runbook { file, alerts, text }
+        Runbook { file, alerts }
     };
     stems("docs/apps", ".md").into_iter().map(read).collect()
 }

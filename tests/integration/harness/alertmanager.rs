@@ -95,7 +95,6 @@ impl Alertmanager {
     }
 
     /// Where it listens, for a Prometheus that tells it of alerts.
-    #[allow(dead_code, reason = "the end-to-end test gives it to Prometheus")]
     pub fn address(&self) -> SocketAddr {
         self.address
     }

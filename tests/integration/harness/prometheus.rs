@@ -94,11 +94,6 @@ impl Prometheus {
         if reply["status"] == "success" { Ok(reply["data"].clone()) } else { Err(format!("{path}: {reply}")) }
     }
 
-    /// Where it answers.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     async fn start(folder: Folder, config: &str, arguments: &[String]) -> Prometheus {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, guard::free_port()));
         let config = folder.write("prometheus.yml", config);
