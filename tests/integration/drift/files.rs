@@ -57,7 +57,6 @@ pub struct Runbook {
     pub file: String,
     /// The headings of its sections on alerts.
     pub alerts: Vec<String>,
-    pub text: String,
 }
 
 /// The root of the repository.
@@ -174,13 +173,20 @@ pub fn panels(board: &Value) -> Vec<&Value> {
     all.filter(|panel| panel["type"] != "row").collect()
 }
 
+/// The labels that a table has columns for.
+pub fn label_columns(panel: &Value) -> impl Iterator<Item = &str> {
+    let steps = items(&panel["transformations"]).filter(|step| step["id"] == "filterFieldsByName");
+    let names = steps.flat_map(|step| items(&step["options"]["include"]["names"])).filter_map(Value::as_str);
+    names.filter(|name| *name != "Value" && !name.starts_with("Value #"))
+}
+
 /// Every runbook.
 pub fn runbooks() -> Vec<Runbook> {
     let read = |file: String| {
         let text = text(&format!("docs/apps/{file}.md"));
         let section = text.split("\n## ").find(|section| section.starts_with("Alerts\n")).unwrap_or_default();
         let alerts = section.lines().filter_map(|line| Some(line.strip_prefix("### ")?.trim().to_owned())).collect();
-        Runbook { file, alerts, text }
+        Runbook { file, alerts }
     };
     stems("docs/apps", ".md").into_iter().map(read).collect()
 }
