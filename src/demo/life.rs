@@ -1,4 +1,4 @@
-//! One application's life: a database file of its own, perhaps keys, pages and logs, lots of its own, and its own time to come.
+//! One application's life: a database of its own, perhaps keys, pages and logs, lots of its own, and its own time to come.
 //!
 //! What one application does never depends on another, so a new script changes nothing for those that are there.
 
