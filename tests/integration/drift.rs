@@ -24,8 +24,18 @@ const OF_ALL: [&str; 5] = ["health", "pgbouncer", "postgres", "redis", OWN];
 /// The shortest range that sees two reads of a collector (60 s by default) and what a late scrape costs.
 const SHORTEST_RANGE_SECONDS: u64 = 300;
 /// Beginnings of names that are metrics wherever they stand in a text.
-const PREFIXES: [&str; 9] =
-    ["mentor_", "coding_", "voyager_", "promptcademy_", "syncedup_", "rowmetry_", "app_health_", "pg_", "pgbouncer_"];
+const PREFIXES: [&str; 10] = [
+    "mentor_",
+    "coding_",
+    "voyager_",
+    "promptcademy_",
+    "syncedup_",
+    "rowmetry_",
+    "app_health_",
+    "pg_",
+    "pgbouncer_",
+    "redis_",
+];
 
 struct Stage {
     catalogue: Catalogue,
@@ -537,6 +547,9 @@ fn is_no_metric(name: &str) -> bool {
         || name == "pg_database"
         || name == "pg_settings"
         || name == "pg_roles"
+        // Fields of Redis' INFO.
+        || name == "redis_version"
+        || name == "redis_mode"
 }
 
 /// Links to files of the repository that are not there, or to headings that they do not have.
