@@ -1,5 +1,6 @@
-//! A made-up life for the built-in packs: for each application an SQLite file with its tables, some history, and traffic
-//! that goes on; where it has them, keys in a Redis, answers over HTTP, and log lines that are posted to drains.
+//! A made-up life for the built-in packs: for each application an SQLite file or a database of a Postgres that was given, with its
+//! tables, some history, and traffic that goes on; where it has them, keys in a Redis, answers over HTTP, and log lines that are posted
+//! to drains.
 //!
 //! What happens is data (`packs/demo/*.yaml`); this code draws lots and keeps the time. The same seed and the same start
 //! make the same rows. Nothing here reads anything for metrics, and nothing but the demo uses it.
@@ -74,7 +75,7 @@ pub enum DemoError {
     Statement {
         /// The action or the part of the script.
         what: String,
-        /// What SQLite said.
+        /// What SQLite or Postgres said.
         source: sqlx::Error,
     },
     /// The database could not be made on the server that was given.

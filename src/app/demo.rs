@@ -1,4 +1,5 @@
-//! `rowmetry demo`: the whole thing on embedded databases with live traffic, and nothing left behind.
+//! `rowmetry demo`: the whole thing with live traffic, on embedded databases of which nothing is left behind, or on servers that
+//! were given.
 //!
 //! The traffic writes to SQLite files in a temporary folder, to Redis servers and to endpoints on loopback, or to servers that were
 //! given, and posts log lines; Rowmetry reads them as it would read any other, here or elsewhere. Nothing here takes a short cut into the
@@ -121,10 +122,14 @@ pub async fn demo(request: DemoRequest, own_spans: Option<&OwnSpans>) -> anyhow:
     let progress = traffic.progress();
     let app = App::start(settings(&request, &traffic.places())?, own_spans).await?;
     let address = app.address();
+    let (home, left) = match &request.servers.database_url {
+        Some(_) => ("in databases rowmetry_demo_… of the server that was given", "Those databases stay."),
+        None => ("in embedded databases", "Nothing is left behind."),
+    };
     // Only now it is known where the drains are.
     traffic.deliver_to(address);
     say(&format!(
-        "\n  Rowmetry's demo: made-up applications live in embedded databases, and these are their true metrics.\n\n\
+        "\n  Rowmetry's demo: made-up applications live {home}, and these are their true metrics.\n\n\
          \x20 front page   http://{address}/\n\
          \x20 metrics      http://{address}/metrics\n\
          \x20 ready        http://{address}/readyz\n{desks}\n\
@@ -162,10 +167,7 @@ pub async fn demo(request: DemoRequest, own_spans: Option<&OwnSpans>) -> anyhow:
         None => writer.await,
     };
     let summary = written.context("the traffic broke off")?.context("the traffic broke off")?;
-    say(&format!(
-        "\n  {} rows and {} log lines written; {collectors}. Nothing is left behind.",
-        summary.rows, summary.lines
-    ));
+    say(&format!("\n  {} rows and {} log lines written; {collectors}. {left}", summary.rows, summary.lines));
     Ok(())
 }
 
@@ -208,6 +210,8 @@ fn without_password(url: &str) -> String {
         Ok(mut url) => {
             // Only a URL without a host has no place for one.
             let _ = url.set_password(None);
+            // A parameter can be one, too.
+            url.set_query(None);
             url.to_string()
         }
         Err(_) => String::new(),

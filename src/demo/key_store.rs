@@ -28,6 +28,7 @@ pub(super) enum KeyStore {
 pub(super) struct Given {
     target: Target,
     register: String,
+    clock: Clock,
     writer: Option<KeyWriter>,
     is_cleared: bool,
     server: Away,
@@ -59,12 +60,13 @@ impl KeyStore {
     ///
     /// # Errors
     /// When the URL cannot be understood.
-    pub(super) fn given(url: &SecretString, app: &str, offset: u32) -> Result<Self, DemoError> {
+    pub(super) fn given(url: &SecretString, app: &str, offset: u32, clock: Clock) -> Result<Self, DemoError> {
         let target = Target::read(url, offset)?;
         let server = Away::new(format!("keys of {app}"));
         Ok(KeyStore::Given(Box::new(Given {
             target,
             register: format!("{REGISTER}{app}"),
+            clock,
             writer: None,
             is_cleared: false,
             server,
@@ -118,7 +120,7 @@ impl Given {
     }
 
     async fn try_to(&mut self, how: Use, rows: &[KeyRow]) -> io::Result<()> {
-        let Given { target, register, writer, is_cleared, .. } = self;
+        let Given { target, register, clock, writer, is_cleared, .. } = self;
         let writer = match writer {
             Some(writer) => writer,
             None => {
@@ -126,13 +128,13 @@ impl Given {
                 let connected = KeyWriter::connect_to(&target.host, target.port, user, password, target.database);
                 let mut connected = connected.await?;
                 if !*is_cleared {
-                    connected.forget_all(register).await?;
+                    connected.forget_all(register, clock()).await?;
                     *is_cleared = true;
                 }
                 writer.insert(connected)
             }
         };
-        writer.write_down(register, rows).await?;
+        writer.write_down(register, rows, clock()).await?;
         writer.use_keys(how, rows).await
     }
 }

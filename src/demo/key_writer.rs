@@ -4,12 +4,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::resp::wire::{Reply, read_reply, write_command};
+use crate::family::Micros;
 
 /// Time for commands to be answered: the server is on this machine and has little to do.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -88,23 +89,28 @@ impl KeyWriter {
     ///
     /// # Errors
     /// When the server does not answer in time, or refuses.
-    pub(super) async fn write_down(&mut self, register: &str, rows: &[KeyRow]) -> io::Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs() as i64);
-        let (register, gone) = (register.as_bytes(), format!("({now}"));
-        let ends: Vec<String> = rows.iter().map(|row| now.saturating_add(row.seconds).to_string()).collect();
+    pub(super) async fn write_down(&mut self, register: &str, rows: &[KeyRow], now: Micros) -> io::Result<()> {
+        let seconds = now / 1_000_000;
+        let ends: Vec<String> = rows.iter().map(|row| seconds.saturating_add(row.seconds).to_string()).collect();
         for (rows, ends) in rows.chunks(NAMES_AT_ONCE).zip(ends.chunks(NAMES_AT_ONCE)) {
             let names = rows.iter().zip(ends).flat_map(|(row, end)| [end.as_bytes(), row.key.as_bytes()]);
-            self.tell(&[b"ZADD".as_slice(), register].into_iter().chain(names).collect::<Vec<_>>()).await?;
+            self.tell(&[b"ZADD".as_slice(), register.as_bytes()].into_iter().chain(names).collect::<Vec<_>>()).await?;
         }
-        // Those whose time is over are no keys any more.
-        self.tell(&[b"ZREMRANGEBYSCORE", register, b"-inf", gone.as_bytes()]).await
+        self.strike_out(register, now).await
+    }
+
+    /// Strikes those out of a register whose time is over: they are no keys any more, and one of that name is somebody else's.
+    async fn strike_out(&mut self, register: &str, now: Micros) -> io::Result<()> {
+        let over = format!("({}", now / 1_000_000);
+        self.tell(&[b"ZREMRANGEBYSCORE", register.as_bytes(), b"-inf", over.as_bytes()]).await
     }
 
     /// Deletes the keys whose names a register holds, and it.
     ///
     /// # Errors
     /// When the server does not answer in time, or refuses.
-    pub(super) async fn forget_all(&mut self, register: &str) -> io::Result<()> {
+    pub(super) async fn forget_all(&mut self, register: &str, now: Micros) -> io::Result<()> {
+        self.strike_out(register, now).await?;
         let register = register.as_bytes();
         let last = (NAMES_AT_ONCE - 1).to_string();
         loop {

@@ -1,4 +1,4 @@
-//! One application's life: a database file of its own, perhaps keys, pages and logs, lots of its own, and its own time to come.
+//! One application's life: a database of its own, perhaps keys, pages and logs, lots of its own, and its own time to come.
 //!
 //! What one application does never depends on another, so a new script changes nothing for those that are there.
 
@@ -214,7 +214,7 @@ impl World {
         let mut world = World { database, keys: None, pages: None, drains: BTreeMap::new() };
         if has(|effect| matches!(effect, Effect::Keys(..))) {
             world.keys = Some(match &servers.redis_url {
-                Some(url) => KeyStore::given(url, &script.app, offsets.keys)?,
+                Some(url) => KeyStore::given(url, &script.app, offsets.keys, clock.clone())?,
                 None => KeyStore::own(*kept, folder, &script.app, clock.clone()).await.map_err(listen)?,
             });
         }

@@ -259,7 +259,9 @@ async fn troubles_begin_and_are_mended() {
     let (cluster, redis) = (Cluster::private(), Redis::new());
     redis.run("SET presence:not:ours 1");
     redis.run("SET presence:of:before 1");
-    redis.run("ZADD rowmetry_demo:keys:coding_platform 9999999999 presence:of:before");
+    // What was written down long ago is over: a key of that name is somebody else's by now.
+    redis.run("SET presence:long:over 1");
+    redis.run("ZADD rowmetry_demo:keys:coding_platform 9999999999 presence:of:before 1000000000 presence:long:over");
     let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let traffic = Traffic::start(&cluster.url("postgres"), &redis.url(), nobody, &["--trouble", "syncedup/stale_cron"]);
     traffic.flows().await;
@@ -329,6 +331,7 @@ async fn troubles_begin_and_are_mended() {
     let own: u64 = redis.ask("ZCARD rowmetry_demo:keys:coding_platform");
     assert!(own > 20, "{own} keys are written down");
     assert_eq!(redis.ask::<u64>("EXISTS presence:not:ours"), 1);
+    assert_eq!(redis.ask::<u64>("EXISTS presence:long:over"), 1);
     assert_eq!(redis.ask::<u64>("EXISTS presence:of:before"), 0);
 
     let page =

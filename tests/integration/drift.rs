@@ -24,8 +24,18 @@ const OF_ALL: [&str; 5] = ["health", "pgbouncer", "postgres", "redis", OWN];
 /// The shortest range that sees two reads of a collector (60 s by default) and what a late scrape costs.
 const SHORTEST_RANGE_SECONDS: u64 = 300;
 /// Beginnings of names that are metrics wherever they stand in a text.
-const PREFIXES: [&str; 9] =
-    ["mentor_", "coding_", "voyager_", "promptcademy_", "syncedup_", "rowmetry_", "app_health_", "pg_", "pgbouncer_"];
+const PREFIXES: [&str; 10] = [
+    "mentor_",
+    "coding_",
+    "voyager_",
+    "promptcademy_",
+    "syncedup_",
+    "rowmetry_",
+    "app_health_",
+    "pg_",
+    "pgbouncer_",
+    "redis_",
+];
 
 struct Stage {
     catalogue: Catalogue,
@@ -107,13 +117,35 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// What never answers although there are such metrics and labels: values that a label never has, as far as the packs say which
+    /// those are, and the increase of what is no counter.
+    fn never(&self, found: &expression::Findings) -> Vec<String> {
+        let mut told = Vec::new();
+        for name in &found.counted {
+            let metric = catalogue::whole(name, &self.catalogue).and_then(|whole| self.catalogue.get(whole));
+            if metric.is_some_and(|metric| !["counter", "histogram"].contains(&metric.kind.as_str())) {
+                told.push(format!("it asks for the increase of {name}, which is no counter"));
+            }
+        }
+        for (name, label, value) in &found.values {
+            let metric = catalogue::whole(name, &self.catalogue).and_then(|whole| self.catalogue.get(whole));
+            let Some(values) = metric.and_then(|metric| metric.values.get(label)) else { continue };
+            if !values.contains(value) {
+                told.push(format!("{name} never has {label}=\"{value}\", but one of {values:?}"));
+            }
+        }
+        told
+    }
+}
+
 fn rule_complaints(stage: &Stage) -> Vec<String> {
     let mut told = stage.complaints.clone();
     let rules = stage.recordings.iter().map(|rule| (&rule.file, &rule.record, &rule.expr));
     for (file, name, expr) in rules.chain(stage.alerts.iter().map(|rule| (&rule.file, &rule.name, &rule.expr))) {
         let found = expression::look_at(expr, &stage.known);
         let mut tell = |what: String| told.push(format!("alerts/{file}.yml: {name}: {what}"));
-        found.complaints.iter().for_each(|complaint| tell(complaint.clone()));
+        found.complaints.iter().cloned().chain(stage.never(&found)).for_each(&mut tell);
         let labels = found.labels.unwrap_or_default();
         if !labels.contains("job") {
             tell("its result does not bear `job`".into());
@@ -348,7 +380,7 @@ fn dashboards_ask_for_what_there_is() {
         for query in files::queries(board) {
             let found = expression::look_at(&query.expr, &stage.known);
             let mut tell = |what: String| told.push(format!("dashboards/{}.yaml: {}: {what}", board.file, query.panel));
-            found.complaints.iter().for_each(|complaint| tell(complaint.clone()));
+            found.complaints.iter().cloned().chain(stage.never(&found)).for_each(&mut tell);
             found.without_job.iter().for_each(|name| tell(format!("{name} has no job=~\"$job\"")));
             let labels = found.labels.unwrap_or_default();
             for label in after(&query.legend, "{{").into_iter().filter(|label| !labels.contains(label)) {
@@ -366,6 +398,16 @@ fn dashboards_ask_for_what_there_is() {
             let title = panel["title"].as_str().unwrap_or_default();
             if panel["type"] != "text" && panel["description"].as_str().is_none_or(str::is_empty) {
                 told.push(format!("dashboards/{}.yaml: {title} has no description", board.file));
+            }
+            let borne: Labels = files::items(&panel["targets"])
+                .filter_map(|target| expression::look_at(target["expr"].as_str()?, &stage.known).labels)
+                .flatten()
+                .collect();
+            for column in files::label_columns(panel).filter(|column| !borne.contains(*column)) {
+                told.push(format!(
+                    "dashboards/{}.yaml: {title} has a column for {column}, which no result bears",
+                    board.file
+                ));
             }
             let urls = files::items(&panel["links"]).filter_map(|link| link["url"].as_str());
             for section in urls.filter_map(|url| url.strip_prefix("${runbooks}/")) {
@@ -438,7 +480,8 @@ fn text_complaints(text: &str, stage: &Stage) -> Vec<String> {
             let Some(block) = block.strip_prefix("promql\n") else { continue };
             for expr in block.split("\n\n").flat_map(expressions) {
                 let found = expression::look_at(&expr, &stage.known);
-                told.extend(found.complaints.into_iter().map(|what| format!("`{}`: {what}", expr.trim())));
+                let never = stage.never(&found);
+                told.extend(found.complaints.into_iter().chain(never).map(|what| format!("`{}`: {what}", expr.trim())));
             }
             continue;
         }
@@ -504,6 +547,9 @@ fn is_no_metric(name: &str) -> bool {
         || name == "pg_database"
         || name == "pg_settings"
         || name == "pg_roles"
+        // Fields of Redis' INFO.
+        || name == "redis_version"
+        || name == "redis_mode"
 }
 
 /// Links to files of the repository that are not there, or to headings that they do not have.

@@ -39,6 +39,25 @@ async fn a_good_configuration_takes_effect_and_a_bad_one_does_not() {
     exporter.settles_at(&events_truth(&database).await).await;
     exporter.settles_at(&orders_truth(&database).await).await;
 
+    // What alert rules are told changes with it, and nothing of what was counted.
+    setup
+        .clone()
+        .sourced("packs", "[events, orders]")
+        .with("alerts", "{dashboards: 'https://g.example/', behind: 1m}")
+        .write();
+    exporter.process.signal("HUP");
+    exporter
+        .scrapes("alert rules are told", |scrape| {
+            let told = (
+                scrape.sum("rowmetry_behind_limit_seconds", &[]),
+                scrape.of("rowmetry_links_info", &[("dashboards", "https://g.example")]).count(),
+                scrape.of("rowmetry_links_info", &[]).count(),
+            );
+            if told == (60.0, 1, 1) { Ok(()) } else { Err(format!("{told:?}")) }
+        })
+        .await;
+    exporter.settles_at(&events_truth(&database).await).await;
+
     // A collector less: its series go, the other's stay.
     setup.clone().sourced("packs", "[orders]").write();
     exporter.process.signal("HUP");

@@ -41,7 +41,8 @@ const ENUMERATIONS: &str = "do $$ declare kind regtype; begin
   end $$";
 
 /// How every session begins. Times are UTC; what a crash of the server loses of made-up rows is no loss.
-const SESSION: &str = "set time zone 'UTC'; set synchronous_commit = off; set search_path = public, rowmetry_demo";
+const SESSION: &str = "set time zone 'UTC'; set standard_conforming_strings = on; set synchronous_commit = off; \
+    set search_path = public, rowmetry_demo";
 
 /// A database that is written.
 pub(in crate::demo) struct PostgresDatabase {
@@ -173,9 +174,19 @@ fn read(url: &SecretString, name: &str) -> Result<(PgConnectOptions, String), De
     if !matches!(parsed.scheme(), "postgres" | "postgresql") {
         return Err(wrong("the traffic is written to Postgres alone; write postgres://…"));
     }
+    // It would outdo the path: in the URL that is read, too.
+    if parsed.query_pairs().any(|(key, _)| key == "dbname") {
+        return Err(wrong("its path names the database; take `dbname` out of it"));
+    }
     let mut named = parsed.clone();
     named.set_path(name);
     let options = PgConnectOptions::from_url(&parsed).map_err(|_| wrong("it has a parameter that is not known"))?;
+    // Nobody can drop a database that he is connected to.
+    if options.get_database().is_some_and(|database| database.starts_with(PREFIX)) {
+        return Err(wrong(
+            "it names a database of the demo's own; write one that stays, such as postgres://…/postgres",
+        ));
+    }
     let options = options.application_name("rowmetry-demo").statement_cache_capacity(0).disable_statement_logging();
     Ok((options, named.into()))
 }
@@ -301,7 +312,8 @@ mod tests {
             read(&"postgres://a:b@db.example:6432/postgres?sslmode=require".to_owned().into(), "rowmetry_demo_x")
                 .expect("it is right");
         assert_eq!(url, "postgres://a:b@db.example:6432/rowmetry_demo_x?sslmode=require");
-        for wrong in ["db.example", "mysql://a@b/c"] {
+        let own = "postgres://a@b/rowmetry_demo_mentor";
+        for wrong in ["db.example", "mysql://a@b/c", "postgres://a@b/postgres?dbname=shop", own] {
             let error = read(&wrong.to_owned().into(), "x").expect_err("it is wrong").to_string();
             assert!(error.contains("--database-url") && !error.contains(wrong), "{error}");
         }

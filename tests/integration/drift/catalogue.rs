@@ -2,7 +2,7 @@
 //!
 //! The pages are compared with the program by other tests, and with a running exporter by `alarms`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::expression::{Known, Labels};
 
@@ -22,6 +22,8 @@ pub struct Metric {
     pub kind: String,
     /// Its own labels and those of the target.
     pub labels: Labels,
+    /// By label, all values that it can have, where its packs say so.
+    pub values: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The metrics by their names.
@@ -33,7 +35,26 @@ pub fn read() -> Catalogue {
     add(&mut catalogue, &super::files::text("docs/metrics.md"), None);
     add(&mut catalogue, &super::files::text("docs/self-metrics.md"), Some(OWN));
     assert!(catalogue.len() > 200, "the tables could not be read: {} metrics", catalogue.len());
+    add_values(&mut catalogue);
     catalogue
+}
+
+/// Learns values from the packs. Where one of those that make a metric leaves them open, they are.
+fn add_values(catalogue: &mut Catalogue) {
+    let packs = rowmetry::pack::builtin().expect("the built-in packs pass lint");
+    let mut open: BTreeSet<(String, String)> = BTreeSet::new();
+    for made in packs.iter().flat_map(|pack| &pack.collectors).flat_map(|collector| &collector.metrics) {
+        let Some(metric) = catalogue.get_mut(made.name()) else { continue };
+        for label in &made.labels {
+            if label.values().is_empty() {
+                open.insert((made.name().to_owned(), label.name().to_owned()));
+            }
+            metric.values.entry(label.name().to_owned()).or_default().extend(label.values().iter().cloned());
+        }
+    }
+    for (name, label) in open {
+        catalogue.entry(name).and_modify(|metric| drop(metric.values.remove(&label)));
+    }
 }
 
 fn add(catalogue: &mut Catalogue, page: &str, pack: Option<&str>) {

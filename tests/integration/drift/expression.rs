@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use promql_parser::label::{MatchOp, Matchers};
+use promql_parser::label::{MatchOp, Matcher, Matchers};
 use promql_parser::parser::{
     self, AggregateExpr, BinModifier, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality, VectorSelector,
 };
@@ -24,6 +24,10 @@ pub struct Findings {
     pub labels: Option<Labels>,
     /// What cannot be right.
     pub complaints: Vec<String>,
+    /// The metrics whose increase it asks for.
+    pub counted: BTreeSet<String>,
+    /// Values that labels are compared with: metric, label, and each value, those between the bars of a pattern by themselves.
+    pub values: Vec<(String, String, String)>,
     /// Selectors without a matcher on `job`.
     pub without_job: Vec<String>,
     /// Numbers that something is compared with.
@@ -62,7 +66,11 @@ impl Findings {
             Expr::Call(call) => self.call(call, known),
             Expr::Paren(paren) => self.follow(&paren.expr, known),
             Expr::Unary(unary) => self.follow(&unary.expr, known),
-            Expr::Subquery(subquery) => self.follow(&subquery.expr, known),
+            Expr::Subquery(subquery) => {
+                let range = subquery.range.as_secs();
+                self.shortest_range = Some(self.shortest_range.map_or(range, |shortest| shortest.min(range)));
+                self.follow(&subquery.expr, known)
+            }
             Expr::NumberLiteral(_) | Expr::StringLiteral(_) => None,
             Expr::Extension(_) => {
                 self.complaints.push("it has a part that Prometheus does not know".into());
@@ -84,6 +92,11 @@ impl Findings {
         for matcher in matchers(&selector.matchers) {
             if !labels.contains(&matcher) {
                 self.complaints.push(format!("{name} has no label {matcher}"));
+            }
+        }
+        for matcher in &selector.matchers.matchers {
+            for value in words(matcher) {
+                self.values.push((name.clone(), matcher.name.clone(), value));
             }
         }
         if !matchers(&selector.matchers).any(|label| label == "job") {
@@ -137,6 +150,11 @@ impl Findings {
             _ => String::new(),
         };
         let vector = arguments.iter().flatten().next().cloned();
+        if ["rate", "irate", "increase"].contains(&call.func.name)
+            && let Some(Expr::MatrixSelector(matrix)) = call.args.args.first().map(|argument| &**argument)
+        {
+            self.counted.extend(matrix.vs.name.clone());
+        }
         match call.func.name {
             "label_replace" => {
                 let mut labels = vector.unwrap_or_default();
@@ -250,11 +268,35 @@ fn matchers(matchers: &Matchers) -> impl Iterator<Item = String> {
     all.map(|matcher| matcher.name.clone())
 }
 
+/// The values that a matcher names. None where a pattern is more than words and bars, and for what must be empty or must not.
+fn words(matcher: &Matcher) -> Vec<String> {
+    let is_word =
+        |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "_-/: ".contains(c));
+    let words: Vec<String> = match matcher.op {
+        MatchOp::Equal | MatchOp::NotEqual => vec![matcher.value.clone()],
+        _ => matcher.value.split('|').map(str::to_owned).collect(),
+    };
+    if words.iter().all(|word| is_word(word)) { words } else { Vec::new() }
+}
+
+/// The number that an expression is, whatever is reckoned to have it.
 fn number(expr: &Expr) -> Option<f64> {
     match expr {
         Expr::NumberLiteral(number) => Some(number.val),
         Expr::Paren(paren) => number(&paren.expr),
         Expr::Unary(unary) => Some(-number(&unary.expr)?),
+        Expr::Call(call) if ["vector", "scalar"].contains(&call.func.name) => number(call.args.args.first()?),
+        Expr::Binary(binary) => {
+            let (left, right) = (number(&binary.lhs)?, number(&binary.rhs)?);
+            match binary.op.to_string().as_str() {
+                "+" => Some(left + right),
+                "-" => Some(left - right),
+                "*" => Some(left * right),
+                "/" => Some(left / right),
+                // Whatever it is, it is neither 0 nor 1.
+                _ => Some(f64::NAN),
+            }
+        }
         _ => None,
     }
 }
@@ -312,9 +354,16 @@ mod tests {
     fn what_it_reads_is_known() {
         let found = look_at("rate(a_total{job=\"j\"}[2m]) > 5 and limit > 1", &known());
         assert_eq!(found.metrics.into_iter().collect::<Vec<_>>(), ["a_total", "limit"]);
+        assert_eq!(found.counted.into_iter().collect::<Vec<_>>(), ["a_total"]);
         assert_eq!(
             (found.without_job, found.compared_with, found.shortest_range),
             (vec!["limit".into()], vec![5.0, 1.0], Some(120))
         );
+        let found = look_at("max_over_time(limit[1m:10s]) > 2 * (60 - 1) and limit > vector(7)", &known());
+        assert_eq!((found.compared_with, found.shortest_range), (vec![118.0, 7.0], Some(60)));
+        let found =
+            look_at("a_total{x=\"one\",y=~\"two|three\",job=~\"$job\"} or a_total{x=~\"o.+\",y=\"\"}", &known());
+        let value = |label: &str, value: &str| ("a_total".to_owned(), label.to_owned(), value.to_owned());
+        assert_eq!(found.values, [value("x", "one"), value("y", "two"), value("y", "three")]);
     }
 }

@@ -173,6 +173,13 @@ pub fn panels(board: &Value) -> Vec<&Value> {
     all.filter(|panel| panel["type"] != "row").collect()
 }
 
+/// The labels that a table has columns for.
+pub fn label_columns(panel: &Value) -> impl Iterator<Item = &str> {
+    let steps = items(&panel["transformations"]).filter(|step| step["id"] == "filterFieldsByName");
+    let names = steps.flat_map(|step| items(&step["options"]["include"]["names"])).filter_map(Value::as_str);
+    names.filter(|name| *name != "Value" && !name.starts_with("Value #"))
+}
+
 /// Every runbook.
 pub fn runbooks() -> Vec<Runbook> {
     let read = |file: String| {
