@@ -21,11 +21,12 @@ use super::super::harness::{Cluster, Scrape, eventually, http};
 pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Limits of the night, in place of those that are meant for the real thing.
-const PARAMETERS: &str = "parameters:\n  promptcademy: {daily_cost_budget_usd: 200000, provider_errors_minimum: 200, rls_errors_limit: 450}\n  \
+const PARAMETERS: &str = "parameters:\n  \
+    promptcademy: {cost_scale: 0.001, daily_cost_budget_usd: 200, provider_errors_minimum: 200, rls_errors_limit: 450}\n  \
     syncedup: {recording_stale_seconds: 60}\n";
 /// What an operator sets when a cost and the failures of a provider are known and mended, and their windows are not over yet.
 const PARAMETERS_KNOWN: [(&str, &str); 2] = [
-    ("daily_cost_budget_usd: 200000", "daily_cost_budget_usd: 1e12"),
+    ("daily_cost_budget_usd: 200,", "daily_cost_budget_usd: 1e12,"),
     ("provider_errors_minimum: 200", "provider_errors_minimum: 1000000"),
 ];
 
@@ -184,7 +185,7 @@ fn exporter_config(folder: &Folder, pages: SocketAddr, receiver: &OtlpReceiver, 
             ("http://jaeger:4318", &receiver.http_url()),
             ("http://applications:9480", &format!("http://{pages}")),
             ("http://applications:9481", &format!("http://{second}")),
-            ("parameters: {}\n", PARAMETERS),
+            ("parameters: {promptcademy: {cost_scale: 0.001}}\n", PARAMETERS),
             ("  interval: 10s\n", "  interval: 2s\n  busy_share: 1.0\n"),
         ],
     );
