@@ -153,12 +153,33 @@ async fn database(stage: &Stage) {
     for expected in &gone {
         stage.is_quiet(expected).await;
     }
+    // What the application says of it is no news beside that page.
+    let consequence =
+        page("HealthEndpointUnhealthy", &[("app", "syncedup"), ("source", "syncedup-web"), ("symptom", "true")]);
+    stage.is_quiet(&consequence).await;
+    let told = stage.pages(&consequence, "firing").len();
+    stage.trouble("syncedup/unhealthy", true).await;
+    eventually(PATIENCE, "the endpoint is ill", async || {
+        let ill = "max(app_health_outcome{target=\"syncedup-web\",outcome=\"unhealthy\"})";
+        match stage.prometheus.value(ill, None).await? {
+            1.0 => Ok(()),
+            value => Err(format!("{value}")),
+        }
+    })
+    .await;
     stage.cluster.stop();
     for expected in &gone {
         stage.is_told(expected).await;
     }
-    stage.consequences_are_silent().await;
+    eventually(FIRES_WITHIN, "what follows is silent", async || {
+        let held = stage.held(&consequence).await?;
+        let is_silent = !held.is_empty() && held.iter().all(|alert| alert.inhibited);
+        if is_silent { Ok(()) } else { Err(format!("{held:?}")) }
+    })
+    .await;
+    assert_eq!(stage.pages(&consequence, "firing").len(), told, "it paged beside its cause");
     stage.cluster.start();
+    stage.trouble("syncedup/unhealthy", false).await;
     for expected in &gone {
         stage.is_taken_back(expected).await;
     }
@@ -179,11 +200,14 @@ impl Stage {
         let what = format!("{} {:?} arrives", expected.alert, expected.labels);
         eventually(FIRES_WITHIN, &what, async || {
             let held = self.held(expected).await?;
-            let [alert] = held.as_slice() else {
-                return Err(format!("{} alerts; {}", held.len(), self.pending(expected).await));
+            if held.is_empty() {
+                return Err(self.pending(expected).await);
+            }
+            let is_right = |alert: &Held| {
+                alert.labels.get("severity").map(String::as_str) == Some(expected.severity) && !alert.inhibited
             };
-            if alert.labels.get("severity").map(String::as_str) != Some(expected.severity) || alert.inhibited {
-                return Err(format!("{alert:?}"));
+            if !held.iter().all(is_right) {
+                return Err(format!("{held:?}"));
             }
             self.arrived(expected, "firing")
         })
@@ -218,12 +242,7 @@ impl Stage {
     fn arrived(&self, expected: &Expected, status: &str) -> Result<(), String> {
         let app = expected.labels.iter().find(|(name, _)| *name == "app").map_or("", |(_, app)| app);
         if expected.severity == "critical" {
-            let pages: Vec<_> = self.inbox.at("/page").iter().flat_map(|message| message.alerts(status)).collect();
-            let fits = |labels: &BTreeMap<String, String>| {
-                let has = |(name, value): &(&str, &str)| labels.get(*name).is_some_and(|found| found == value);
-                has(&("alertname", expected.alert)) && expected.labels.iter().all(has)
-            };
-            if !pages.iter().any(fits) {
+            if self.pages(expected, status).is_empty() {
                 return Err(format!("no page says {status}"));
             }
         }
@@ -241,15 +260,14 @@ impl Stage {
         self.prometheus.query(&query, None).await.map_or_else(|error| error, |found| found.to_string())
     }
 
-    /// While a database is gone, no alert that only follows from it is active.
-    async fn consequences_are_silent(&self) {
-        let alerts = self.alertmanager.alerts().await.expect("it answers");
-        let follows = |alert: &&Held| {
-            let label = |name: &str| alert.labels.get(name).map(String::as_str).unwrap_or_default();
-            label("symptom") == "true" && !label("app").is_empty() && label("alertname") != "PostgresUnreachable"
+    /// The pages that say so of it, by their labels.
+    fn pages(&self, expected: &Expected, status: &str) -> Vec<BTreeMap<String, String>> {
+        let fits = |labels: &BTreeMap<String, String>| {
+            let has = |(name, value): &(&str, &str)| labels.get(*name).is_some_and(|found| found == value);
+            has(&("alertname", expected.alert)) && expected.labels.iter().all(has)
         };
-        let told: Vec<&Held> = alerts.iter().filter(follows).filter(|alert| !alert.inhibited).collect();
-        assert!(told.is_empty(), "{told:#?}");
+        let all = self.inbox.at("/page").into_iter().flat_map(|message| message.alerts(status));
+        all.filter(fits).collect()
     }
 }
 
