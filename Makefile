@@ -17,13 +17,16 @@ build:
 release:
 	$(CARGO) build --release
 
-# Everything that can be told without running the program.
+# Everything that can be told without running the program. Prometheus' and Alertmanager's own tools are installed where they are missing.
 check: target/.deny-installed
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps
 	$(CARGO) fetch --locked --quiet
 	$(CARGO) deny --offline check bans licenses sources
+	tests/install.sh
+	promtool check rules alerts/[!a]*.yml
+	amtool check-config alerts/alertmanager.yml
 	@for crate in aws-lc-sys openssl-sys; do \
 		if $(CARGO) tree --quiet --edges normal,build -i $$crate >/dev/null 2>&1; then \
 			echo "$$crate is in the tree; one TLS stack, rustls with ring, is enough" >&2; exit 1; \
@@ -72,11 +75,13 @@ docs:
 	mkdir -p docs/schema target/docs
 	$(BIN) schema config > target/docs/config.json
 	$(BIN) schema pack > target/docs/pack.json
+	$(BIN) schema dashboard > target/docs/dashboard-schema.json
 	$(BIN) docs configuration > target/docs/configuration.md
 	$(BIN) docs metrics > target/docs/metrics.md
 	$(BIN) docs spans > target/docs/spans.md
 	$(BIN) docs self-metrics > target/docs/self-metrics.md
 	mv target/docs/config.json target/docs/pack.json docs/schema/
+	mv target/docs/dashboard-schema.json docs/schema/dashboard.json
 	@set -e; for pack in packs/*.yaml; do \
 		pack=$$(basename $$pack .yaml); \
 		$(BIN) docs metrics --pack $$pack > target/docs/part; \

@@ -220,6 +220,8 @@ pub enum SchemaKind {
     Config,
     /// Of a pack file.
     Pack,
+    /// Of a dashboard file.
+    Dashboard,
 }
 
 /// The generated pages there are.

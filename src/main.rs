@@ -39,6 +39,7 @@ fn run(Invocation { log, command }: Invocation) -> anyhow::Result<ExitCode> {
     match command {
         Command::Dashboard(options) => return Ok(print_dashboard(&options.file)),
         Command::Schema(SchemaKind::Config) => print!("{}", reference::config_schema()),
+        Command::Schema(SchemaKind::Dashboard) => print!("{}", reference::dashboard_schema()),
         Command::Schema(SchemaKind::Pack) => print!("{}", reference::pack_schema()),
         Command::Docs(DocsPage::Configuration, _) => print!("{}", reference::configuration()),
         Command::Docs(DocsPage::SelfMetrics, _) => print!("{}", app::self_metrics()),

@@ -11,6 +11,7 @@ use std::fmt::Write;
 use serde_json::Value as Json;
 
 use crate::config::raw::RawConfig;
+use crate::dashboard::Dashboard;
 use crate::family::{Family, Kind};
 use crate::pack::{Collector, Label, Metric, Pack, System};
 
@@ -27,6 +28,11 @@ pub fn config_schema() -> String {
 /// JSON Schema of a pack file, for editors.
 pub fn pack_schema() -> String {
     pretty(&schemars::schema_for!(Pack).to_value())
+}
+
+/// JSON Schema of a dashboard file, for editors.
+pub fn dashboard_schema() -> String {
+    pretty(&schemars::schema_for!(Dashboard).to_value())
 }
 
 /// Every metric of the given packs, as Markdown.
@@ -298,6 +304,7 @@ mod tests {
         for (file, made) in [
             ("schema/config.json", config_schema()),
             ("schema/pack.json", pack_schema()),
+            ("schema/dashboard.json", dashboard_schema()),
             ("metrics.md", metrics(packs.iter().map(|pack| &**pack))),
             ("spans.md", spans(packs.iter().map(|pack| &**pack))),
             ("configuration.md", configuration()),

@@ -209,7 +209,10 @@ fn our_own_dashboards_are_right() {
         };
         assert_eq!(dashboard.uid, format!("rowmetry-{}", stem.replace('_', "-")), "{}", path.display());
         assert_eq!(dashboard.stem(), stem);
-        assert!(serde_json::from_str::<Json>(&grafana(&dashboard)).is_ok());
+        let made = grafana(&dashboard);
+        assert!(serde_json::from_str::<Json>(&made).is_ok());
+        let committed = std::fs::read_to_string(path.with_extension("json")).unwrap_or_default();
+        assert!(committed == made, "dashboards/{stem}.json is stale; run `make docs`");
         uids.insert(dashboard.uid);
     }
     assert!(uids.contains("rowmetry-home"), "there is a front page");
