@@ -241,10 +241,8 @@ impl Stage {
     /// Whether a message of this status came: a page with the labels, and a line in the chat.
     fn arrived(&self, expected: &Expected, status: &str) -> Result<(), String> {
         let app = expected.labels.iter().find(|(name, _)| *name == "app").map_or("", |(_, app)| app);
-        if expected.severity == "critical" {
-            if self.pages(expected, status).is_empty() {
-                return Err(format!("no page says {status}"));
-            }
+        if expected.severity == "critical" && self.pages(expected, status).is_empty() {
+            return Err(format!("no page says {status}"));
         }
         let resolved = status == "resolved";
         let title = format!(" {} · {app} · rowmetry", expected.alert);
