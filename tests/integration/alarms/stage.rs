@@ -178,6 +178,13 @@ fn traffic(folder: &Folder, pages: SocketAddr, control: SocketAddr, exporter: So
 
 fn exporter_config(folder: &Folder, pages: SocketAddr, receiver: &OtlpReceiver, pooler: &PgBouncer) -> String {
     let config = drift::text("deploy/compose/rowmetry.yaml");
+    // What is read seldom at an operator's is read as often as the rest.
+    let packs = rowmetry::pack::builtin().expect("good packs");
+    let of_pack = |pack: &rowmetry::pack::Pack| -> Vec<String> {
+        let seldom = pack.collectors.iter().filter(|collector| collector.interval.is_some());
+        seldom.map(|collector| format!("{}/{}: 5s", pack.app, collector.name)).collect()
+    };
+    let seldom: Vec<String> = packs.iter().flat_map(|pack| of_pack(pack)).collect();
     let second = SocketAddr::new(pages.ip(), pages.port() + 1);
     let config = replaced(
         &config,
@@ -188,7 +195,10 @@ fn exporter_config(folder: &Folder, pages: SocketAddr, receiver: &OtlpReceiver, 
             ("http://applications:9481", &format!("http://{second}")),
             ("parameters:\n", PARAMETERS),
             ("  promptcademy: {cost_scale: 0.001}\n", ""),
-            ("  interval: 10s\n", "  interval: 2s\n  busy_share: 1.0\n"),
+            (
+                "  interval: 10s\n",
+                &format!("  interval: 2s\n  busy_share: 1.0\n  intervals: {{{}}}\n", seldom.join(", ")),
+            ),
         ],
     );
     format!("{config}\n  - name: pooler\n    url: {}\n", pooler.console("postgres", "none"))
