@@ -32,11 +32,7 @@ pub(super) fn pack(
     stop: &watch::Receiver<bool>,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    // Of servers there are soon several, and what is built on their series must not change its labels with the second. Those
-    // of endpoints bear their target anyway.
-    if pack.common.is_some_and(|kind| kind != ServerKind::Http) {
-        context.store.label_pack(&pack.app);
-    }
+    label_servers(pack, context);
     show_parameters(pack, settings, context);
     for definition in &pack.collectors {
         let has_use = !definition.metrics.is_empty() || context.spans.is_some();
@@ -121,11 +117,20 @@ fn driver(
     }
 }
 
+/// Of servers there are soon several, and what is built on their series must not change its labels with the second. Those of
+/// endpoints bear their target anyway.
+fn label_servers(pack: &Pack, context: &Context) {
+    if pack.common.is_some_and(|kind| kind != ServerKind::Http) {
+        context.store.label_pack(&pack.app);
+    }
+}
+
 /// What the packs of this kind of server have for parameters, whether or not one of them applies: an application's own pack may
 /// read the same server and make the same metrics, and alert rules compare them with the same limits.
 pub(super) fn show_server_parameters(settings: &SourceSettings, context: &Context) {
     let of_its_kind = |pack: &&Arc<Pack>| pack.common.is_some_and(|kind| settings.upstream.is(kind));
     for pack in context.settings.packs.iter().filter(of_its_kind) {
+        label_servers(pack, context);
         show_parameters(pack, settings, context);
     }
 }

@@ -337,8 +337,8 @@ fn what_alert_rules_are_told_is_looked_at() {
         assert!(told.iter().any(|told| told.starts_with(wanted)), "{wanted}\nnot in {told:#?}");
     }
     assert!(!told.concat().contains("secret"), "{told:#?}");
-    let alerts = settings(&format!("{source}alerts: {{dashboards: 'https://g.example/', behind: 1m}}\n")).alerts;
-    assert_eq!(alerts.dashboards, "https://g.example");
+    let alerts = settings(&format!("{source}alerts: {{dashboards: 'https://g.example/@ops/', behind: 1m}}\n")).alerts;
+    assert_eq!(alerts.dashboards, "https://g.example/@ops");
     let limits = [AlertLimit::Behind, AlertLimit::HorizonLag, AlertLimit::DrainSilentRows].map(|of| alerts.limit(of));
     assert_eq!(limits, [60.0, 900.0, 100.0]);
 }

@@ -32,7 +32,8 @@ impl Check<'_> {
         let Some(text) = text.map(|text| text.trim().trim_end_matches('/')) else { return usual };
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let is_link = rest.is_some_and(|rest| {
-            !rest.is_empty() && !rest.contains('@') && !rest.chars().any(|of| of.is_whitespace() || of.is_control())
+            let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+            !host.is_empty() && !host.contains('@') && !rest.chars().any(|of| of.is_whitespace() || of.is_control())
         });
         if !is_link {
             self.complain(

@@ -312,7 +312,7 @@ mod tests {
             read(&"postgres://a:b@db.example:6432/postgres?sslmode=require".to_owned().into(), "rowmetry_demo_x")
                 .expect("it is right");
         assert_eq!(url, "postgres://a:b@db.example:6432/rowmetry_demo_x?sslmode=require");
-        let own = "postgres://a@b/rowmetry_demo_mentor";
+        let own = "postgres://a@b/rowmetry_demo_shop";
         for wrong in ["db.example", "mysql://a@b/c", "postgres://a@b/postgres?dbname=shop", own] {
             let error = read(&wrong.to_owned().into(), "x").expect_err("it is wrong").to_string();
             assert!(error.contains("--database-url") && !error.contains(wrong), "{error}");
