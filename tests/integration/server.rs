@@ -205,7 +205,7 @@ async fn totals_and_sizes_are_the_servers_own() {
         parsed["families"]["pg_stat_database_deadlocks"], "unknown",
         "a counter of another ending keeps its name"
     );
-    assert!(reply.text().contains(&format!("\npg_stat_database_deadlocks{{datname=\"{name}\"}} 1\n")));
+    assert!(reply.text().contains(&format!("\npg_stat_database_deadlocks{{source=\"app\",datname=\"{name}\"}} 1\n")));
 }
 
 /// Two sessions that wait for each other, one of which the server ends.

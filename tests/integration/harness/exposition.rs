@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 
+/// How metrics of servers' packs begin.
+const OF_SERVERS: [&str; 4] = ["pg_", "rowmetry_pg_", "redis_", "pgbouncer_"];
+
 /// The series of one scrape. A key is `name{a="x",b="y"}`, labels sorted by name; without labels the bare name.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Scrape {
@@ -47,9 +50,25 @@ impl Scrape {
                 .any(|family| self.types.get(family).is_some_and(|kind| kind == "histogram"))
     }
 
-    /// The value of a series, its labels in any order.
+    /// The value of a series, its labels in any order. Series of servers always bear their source: where there is one server alone,
+    /// it need not be named.
     pub fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        self.series.get(&key(name, labels)).copied()
+        if let Some(value) = self.series.get(&key(name, labels)) {
+            return Some(*value);
+        }
+        let labels: Vec<(&str, &str)> = labels.iter().copied().filter(|(_, value)| !value.is_empty()).collect();
+        let is_of_a_server = OF_SERVERS.iter().any(|start| name.starts_with(start));
+        let has_source = labels.iter().any(|(label, _)| *label == "source");
+        if !is_of_a_server || has_source {
+            return None;
+        }
+        let source = |of: &str| Some(of.split_once("source=\"")?.1.split_once('"')?.0.to_owned());
+        let with_source = |of: &str| Some(key(name, &[&labels[..], &[("source", source(of)?.as_str())]].concat()));
+        let mut fitting = self.of(name, &labels).filter(|(of, _)| with_source(of).as_deref() == Some(*of));
+        match (fitting.next(), fitting.next()) {
+            (Some((_, value)), None) => Some(value),
+            _ => None,
+        }
     }
 
     /// The sum over the series of a name whose labels include all of these.
