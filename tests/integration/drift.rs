@@ -515,42 +515,38 @@ fn expressions(block: &str) -> Vec<String> {
     found
 }
 
-/// Words that begin like a metric of ours and are none: roles and views of Postgres, databases, names of packs.
+/// Words that begin like a metric of ours and are none.
 fn is_no_metric(name: &str) -> bool {
-    let of_postgres = [
-        "pg_stat_activity",
-        "pg_stat_statements",
-        "pg_stat_database",
-        "pg_stat_user_tables",
-        "pg_locks",
-        "pg_read_all_stats",
-    ];
-    of_postgres.contains(&name)
-        || name.starts_with("pg_read_")
-        || name.starts_with("pg_monitor")
-        || name.starts_with("pg_cancel_")
-        || name.starts_with("pg_terminate_")
-        || name.starts_with("pg_dump")
-        || name.starts_with("rowmetry_demo_")
-        || name == "coding_platform"
-        || name == "pg_snapshot_xmin"
-        || name == "pg_stat_progress_vacuum"
-        || name == "pg_policies"
-        || name == "pg_class"
-        || name == "pg_blocking_pids"
-        || name == "pg_stat_replication"
-        || name == "pg_replication_slots"
-        || name == "pg_stat_reset"
-        || name == "pg_backend_pid"
-        || name == "rowmetry_source"
-        || name == "pg_database_size"
-        || name == "pg_database"
-        || name == "pg_settings"
-        || name == "pg_roles"
-        // Fields of Redis' INFO.
-        || name == "redis_version"
-        || name == "redis_mode"
+    NO_METRICS.contains(&name) || NO_METRICS_BEGIN.iter().any(|start| name.starts_with(start))
 }
+
+/// Functions and views of Postgres, the demo's databases.
+const NO_METRICS_BEGIN: [&str; 6] =
+    ["pg_read_", "pg_monitor", "pg_cancel_", "pg_terminate_", "pg_dump", "rowmetry_demo_"];
+
+/// Views and functions of Postgres, names of packs, fields of Redis' INFO, and the label that takes the place of `source`.
+const NO_METRICS: [&str; 20] = [
+    "coding_platform",
+    "pg_backend_pid",
+    "pg_blocking_pids",
+    "pg_class",
+    "pg_database",
+    "pg_database_size",
+    "pg_locks",
+    "pg_policies",
+    "pg_replication_slots",
+    "pg_roles",
+    "pg_settings",
+    "pg_snapshot_xmin",
+    "pg_stat_activity",
+    "pg_stat_database",
+    "pg_stat_progress_vacuum",
+    "pg_stat_replication",
+    "pg_stat_statements",
+    "redis_mode",
+    "redis_version",
+    "rowmetry_source",
+];
 
 /// Links to files of the repository that are not there, or to headings that they do not have.
 fn dead_links(page: &str, text: &str) -> Vec<String> {
