@@ -6,6 +6,7 @@
 //! make the same rows. Nothing here reads anything for metrics, and nothing but the demo uses it.
 
 mod away;
+mod clients;
 mod control;
 mod database;
 mod drain;

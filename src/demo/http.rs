@@ -17,8 +17,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
+
+use super::clients;
 
 /// Clients at a time.
 const CLIENTS: usize = 16;
@@ -103,19 +104,11 @@ impl Drop for HttpServer {
 }
 
 async fn listen(listener: TcpListener, desk: Desk) {
-    let mut clients = JoinSet::new();
-    let room = Arc::new(Semaphore::new(CLIENTS));
-    loop {
-        // Whoever comes when there is no room waits until there is.
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        while clients.try_join_next().is_some() {}
-        let Ok((stream, _)) = listener.accept().await else { continue };
-        let desk = Arc::clone(&desk);
-        clients.spawn(async move {
-            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, serve(stream, desk)).await;
-            drop(permit);
-        });
-    }
+    let serve = |stream| {
+        let served = tokio::time::timeout(CONNECTION_TIMEOUT, serve(stream, Arc::clone(&desk)));
+        async move { drop(served.await) }
+    };
+    clients::serve_each(listener, CLIENTS, serve).await;
 }
 
 async fn serve(stream: TcpStream, desk: Desk) -> Result<(), hyper::Error> {

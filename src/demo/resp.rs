@@ -14,10 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
-use super::Clock;
+use super::{Clock, clients};
 use command::Server;
 use wire::{Reply, read_command};
 
@@ -63,22 +62,16 @@ impl Drop for RespServer {
 
 /// Accepts clients. Those that are served end with it.
 async fn listen(listener: TcpListener, server: Arc<Mutex<Server>>, clock: Clock) {
-    let mut clients = JoinSet::new();
-    let room = Arc::new(Semaphore::new(CLIENTS));
-    loop {
-        // Whoever comes when there is no room waits until there is.
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        while clients.try_join_next().is_some() {}
-        let Ok((stream, _)) = listener.accept().await else { continue };
+    let serve = |stream| {
         let (server, clock) = (Arc::clone(&server), Arc::clone(&clock));
-        clients.spawn(async move {
+        async move {
             lock(&server).client_came();
             // A client that goes away in the middle of something is no matter.
             let _ = serve(stream, &server, &clock).await;
             lock(&server).client_went();
-            drop(permit);
-        });
-    }
+        }
+    };
+    clients::serve_each(listener, CLIENTS, serve).await;
 }
 
 async fn serve(mut stream: TcpStream, server: &Mutex<Server>, clock: &Clock) -> io::Result<()> {
